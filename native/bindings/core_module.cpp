@@ -1,0 +1,467 @@
+// The extension module parmlp._core. The only code, with openmp_module.cpp, that includes Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "executor/executor.h"
+#include "kernels/dispatch.h"
+#include "network/network.h"
+#include "train/epoch.h"
+#include "train/team.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace parmlp {
+namespace {
+
+using AnyArray = nb::ndarray<nb::ro, nb::device::cpu>;
+
+template <class T>
+constexpr const char* dtype_name() {
+  return sizeof(T) == 4 ? "float32" : "float64";
+}
+
+std::string shape_text(const std::vector<index_t>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  text += shape.size() == 1 ? ",)" : ")";
+  return text;
+}
+
+// The data of an array that must have this dtype and shape (-1: any) and be C-contiguous.
+template <class T>
+const T* checked(const AnyArray& array, const char* what, const std::vector<index_t>& shape,
+                 const char* dtype) {
+  std::vector<index_t> actual;
+  for (std::size_t i = 0; i < array.ndim(); ++i) actual.push_back(static_cast<index_t>(array.shape(i)));
+  bool fits = actual.size() == shape.size();
+  for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == actual[i];
+  if (!fits) {
+    throw std::invalid_argument(std::string(what) + " has shape " + shape_text(actual) + " where " +
+                                shape_text(shape) + " is needed");
+  }
+  if (array.dtype() != nb::dtype<T>()) {
+    throw nb::type_error((std::string(what) + " must be " + dtype).c_str());
+  }
+  index_t stride = 1;
+  for (std::size_t i = actual.size(); i-- > 0; stride *= actual[i]) {
+    if (actual[i] > 1 && array.stride(i) != stride) {
+      throw std::invalid_argument(std::string(what) + " must be C-contiguous");
+    }
+  }
+  return static_cast<const T*>(array.data());
+}
+
+template <class T>
+nb::object new_array(const std::vector<std::size_t>& shape, T** data) {
+  std::size_t size = 1;
+  for (const std::size_t n : shape) size *= n;
+  *data = new T[size];
+  nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, T>(*data, shape.size(), shape.data(), owner));
+}
+
+// Asks Python whether a signal came in; called without the GIL, on the thread that trains.
+class SignalPoll {
+ public:
+  bool operator()() {
+    const nb::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  }
+};
+
+// Tiles that do nothing but count, for testing executors and the pump.
+class SelfCheck final : public PhasedWork {
+ public:
+  SelfCheck(index_t phases, index_t tiles, index_t failing_tile)
+      : runs_(static_cast<std::size_t>(tiles)), phases_(phases), failing_tile_(failing_tile) {}
+  std::int64_t tiles() const override { return static_cast<std::int64_t>(runs_.size()); }
+  void run_tile(std::int64_t tile, int worker) override {
+    if (tile == failing_tile_) {
+      throw std::runtime_error("tile " + std::to_string(tile) +
+                               " failed, as the self-check was asked to, on worker " +
+                               std::to_string(worker));
+    }
+    // Phases are separated by the pump, so a tile's count needs no lock: TSan checks just that.
+    ++runs_[static_cast<std::size_t>(tile)];
+  }
+  bool advance() override {
+    for (const std::int64_t runs : runs_) {
+      if (runs != phase_ + 1) throw std::logic_error("a tile did not run exactly once in its phase");
+    }
+    return ++phase_ < phases_;
+  }
+
+ private:
+  std::vector<std::int64_t> runs_;
+  const index_t phases_;
+  const index_t failing_tile_;
+  index_t phase_ = 0;
+};
+
+class PyTeam {
+ public:
+  PyTeam(const std::string& engine, int n_threads, std::optional<nb::capsule> openmp_team) {
+    if (n_threads < 1) {
+      throw std::invalid_argument("n_threads must be at least 1, got " + std::to_string(n_threads));
+    }
+    if (engine == "serial") {
+      if (n_threads != 1) {
+        throw std::invalid_argument("engine 'serial' has one thread, got n_threads=" +
+                                    std::to_string(n_threads));
+      }
+      team = std::make_unique<Team>(make_serial_executor(), 1);
+    } else if (engine == "threads") {
+      team = std::make_unique<Team>(make_thread_executor(n_threads), n_threads);
+    } else if (engine == "openmp") {
+      if (!openmp_team) {
+        throw std::invalid_argument("engine 'openmp' needs parmlp._openmp.team_function()");
+      }
+      auto run_team = reinterpret_cast<RunTeam>(openmp_team->data("parmlp.team_function"));
+      team = std::make_unique<Team>(make_openmp_executor(run_team), n_threads);
+    } else {
+      throw std::invalid_argument("unknown engine '" + engine + "'; known: serial, threads, openmp");
+    }
+  }
+
+  std::vector<std::int64_t> self_check(index_t phases, index_t tiles, index_t failing_tile,
+                                       bool fresh_threads) {
+    if (phases < 1 || tiles < 1) throw std::invalid_argument("phases and tiles must be positive");
+    const nb::gil_scoped_release release;
+    SelfCheck work(phases, tiles, failing_tile);
+    std::vector<std::int64_t> run;
+    int workers = 0;
+    team->run(work, fresh_threads, {}, run, workers);
+    return run;
+  }
+
+  std::unique_ptr<Team> team;
+};
+
+// One network of either precision.
+class PyNetwork {
+  template <class T>
+  using Ptr = std::unique_ptr<Network<T>>;
+  using AnyNetwork = std::variant<Ptr<float>, Ptr<double>>;
+
+  template <class Visitor>
+  auto visit(Visitor visitor) {
+    return std::visit([&](auto& network) { return visitor(*network); }, network_);
+  }
+
+  // Runs work() with the GIL released; a signal's exception, if one came, is raised afterwards.
+  template <class Work>
+  auto run_without_gil(Work work) {
+    auto result = [&] {
+      const nb::gil_scoped_release release;
+      const std::lock_guard lock(mutex_);
+      return work();
+    }();
+    if (PyErr_Occurred()) throw nb::python_error();
+    return result;
+  }
+
+ public:
+  PyNetwork(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
+            const std::string& out_activation, const std::string& loss, const std::string& dtype,
+            double leaky_relu_slope)
+      : network_(make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope)) {}
+
+  std::string simd() const {
+    return std::visit([](const auto& n) { return std::string(n->kernels().target); }, network_);
+  }
+  std::string dtype() const { return std::holds_alternative<Ptr<float>>(network_) ? "float32" : "float64"; }
+
+  void set_parameters(const std::vector<AnyArray>& coefs, const std::vector<AnyArray>& intercepts) {
+    const std::lock_guard lock(mutex_);
+    visit([&]<class T>(Network<T>& n) { write(n, Network<T>::kParameters, coefs, intercepts); });
+  }
+
+  nb::object get_parameters() {
+    const std::lock_guard lock(mutex_);
+    return visit([&]<class T>(Network<T>& n) { return read(n, Network<T>::kParameters); });
+  }
+
+  void set_solver(const std::string& solver, double alpha, double momentum, bool nesterov, double beta_1,
+                  double beta_2, double epsilon, double weight_decay) {
+    const std::lock_guard lock(mutex_);
+    const SolverSettings settings{solver_named(solver), alpha, momentum, nesterov, beta_1, beta_2, epsilon,
+                                  weight_decay};
+    visit([&]<class T>(Network<T>& n) { n.set_solver(settings); });
+  }
+
+  nb::dict get_optimizer_state() {
+    const std::lock_guard lock(mutex_);
+    return visit([&]<class T>(Network<T>& n) {
+      nb::dict state;
+      nb::list moments;
+      for (int i = 0; i < n.solver().moments(); ++i) moments.append(read(n, i));
+      state["t"] = n.steps();
+      state["moments"] = moments;
+      return state;
+    });
+  }
+
+  void set_optimizer_state(const nb::dict& state) {
+    const std::lock_guard lock(mutex_);
+    visit([&]<class T>(Network<T>& n) {
+      const auto moments =
+          nb::cast<std::vector<std::pair<std::vector<AnyArray>, std::vector<AnyArray>>>>(state["moments"]);
+      if (static_cast<int>(moments.size()) != n.solver().moments()) {
+        throw std::invalid_argument("the state has " + std::to_string(moments.size()) +
+                                    " moments, this solver keeps " + std::to_string(n.solver().moments()));
+      }
+      const auto t = nb::cast<index_t>(state["t"]);
+      if (t < 0) throw std::invalid_argument("t must not be negative, got " + std::to_string(t));
+      for (std::size_t i = 0; i < moments.size(); ++i) {
+        write(n, static_cast<int>(i), moments[i].first, moments[i].second);
+      }
+      n.set_steps(t);
+    });
+  }
+
+  void remember(const std::string& slot) {
+    const std::lock_guard lock(mutex_);
+    visit([&]<class T>(Network<T>& n) { n.remember(slot); });
+  }
+  void recall(const std::string& slot) {
+    const std::lock_guard lock(mutex_);
+    visit([&]<class T>(Network<T>& n) { n.recall(slot); });
+  }
+  bool parameters_finite() {
+    const std::lock_guard lock(mutex_);
+    return visit([&]<class T>(Network<T>& n) { return n.finite(); });
+  }
+
+  EpochResult train_epoch(PyTeam& team, const AnyArray& x, const AnyArray& y, std::optional<AnyArray> order,
+                          std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
+                          const std::string& schedule) {
+    return visit([&]<class T>(Network<T>& n) {
+      const Samples<T> samples = checked_samples(n, x, y, sample_weight);
+      const auto rows = static_cast<index_t>(x.shape(0));
+      if (batch_size < 1) {
+        throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
+      }
+      EpochSettings settings{.batch_size = batch_size, .learning_rate = learning_rate};
+      if (schedule == "partial-gradients" || schedule == "fork-join") {
+        settings.schedule = Schedule::partial_gradients;
+        settings.fork_join = schedule == "fork-join";
+      } else if (schedule != "two-phase") {
+        throw std::invalid_argument("unknown schedule '" + schedule +
+                                    "'; known: two-phase, partial-gradients, fork-join");
+      }
+      std::vector<index_t> all;
+      const index_t* ids = nullptr;
+      index_t visited = rows;
+      if (order) {
+        ids = checked<index_t>(*order, "order", {-1}, "int64");
+        visited = static_cast<index_t>(order->shape(0));
+        const auto outside = std::find_if(ids, ids + visited, [&](index_t i) { return i < 0 || i >= rows; });
+        if (outside != ids + visited) {
+          throw std::invalid_argument("order holds " + std::to_string(*outside) + ", X has rows 0 to " +
+                                      std::to_string(rows - 1));
+        }
+      } else {
+        all.resize(static_cast<std::size_t>(rows));
+        std::iota(all.begin(), all.end(), index_t{0});
+        ids = all.data();
+      }
+      if (visited < 1) throw std::invalid_argument("an epoch needs at least one row, got none");
+      return run_without_gil(
+          [&] { return parmlp::train_epoch(n, *team.team, samples, ids, visited, settings, poll_); });
+    });
+  }
+
+  nb::object predict(PyTeam& team, const AnyArray& x) {
+    return visit([&]<class T>(Network<T>& n) {
+      const auto& units = n.description().layer_units;
+      const T* data = checked<T>(x, "X", {-1, units.front()}, dtype_name<T>());
+      const auto rows = static_cast<index_t>(x.shape(0));
+      T* out = nullptr;
+      nb::object result =
+          new_array<T>({static_cast<std::size_t>(rows), static_cast<std::size_t>(units.back())}, &out);
+      run_without_gil([&] { return parmlp::predict(n, *team.team, data, rows, out, poll_); });
+      return result;
+    });
+  }
+
+ private:
+  static AnyNetwork make(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
+                         const std::string& out_activation, const std::string& loss, const std::string& dtype,
+                         double leaky_relu_slope) {
+    const NetworkDescription d{layer_units, activation_named(hidden_activation),
+                               activation_named(out_activation), loss_named(loss), leaky_relu_slope};
+    check(d);
+    const Target target = current_target();
+    if (dtype == "float32") return std::make_unique<Network<float>>(d, kernels_for<float>(target));
+    if (dtype == "float64") return std::make_unique<Network<double>>(d, kernels_for<double>(target));
+    throw std::invalid_argument("unknown dtype '" + dtype + "'; known: float32, float64");
+  }
+
+  template <class T>
+  static Samples<T> checked_samples(Network<T>& n, const AnyArray& x, const AnyArray& y,
+                                    const std::optional<AnyArray>& sample_weight) {
+    const auto& d = n.description();
+    Samples<T> samples;
+    samples.x = checked<T>(x, "X", {-1, d.layer_units.front()}, dtype_name<T>());
+    const auto rows = static_cast<index_t>(x.shape(0));
+    if (y.ndim() == 1) {
+      const bool one_of_many =
+          d.loss == Loss::mse || (d.loss == Loss::log_loss && d.output == Activation::softmax);
+      if (!one_of_many) {
+        throw std::invalid_argument(
+            "class indices need softmax log_loss or mse; give y of shape (n, outputs)");
+      }
+      samples.labels = checked<int>(y, "y", {rows}, "int32 class indices");
+      const int classes = static_cast<int>(d.layer_units.back());
+      const int* end = samples.labels + rows;
+      const auto outside =
+          std::find_if(samples.labels, end, [&](int label) { return label < 0 || label >= classes; });
+      if (outside != end) {
+        throw std::invalid_argument("y holds class " + std::to_string(*outside) + ", the network has " +
+                                    std::to_string(classes) + " outputs");
+      }
+    } else {
+      samples.y = checked<T>(y, "y", {rows, d.layer_units.back()}, dtype_name<T>());
+    }
+    if (sample_weight) {
+      samples.sample_weight = checked<T>(*sample_weight, "sample_weight", {rows}, dtype_name<T>());
+    }
+    return samples;
+  }
+
+  template <class T>
+  static void write(Network<T>& n, int moment, const std::vector<AnyArray>& coefs,
+                    const std::vector<AnyArray>& intercepts) {
+    const auto layers = static_cast<std::size_t>(n.layers());
+    if (coefs.size() != layers || intercepts.size() != layers) {
+      throw std::invalid_argument("the network has " + std::to_string(layers) + " layers, got " +
+                                  std::to_string(coefs.size()) + " coefs and " +
+                                  std::to_string(intercepts.size()) + " intercepts");
+    }
+    const auto& d = n.description();
+    // All are checked before the first is written.
+    std::vector<std::pair<const T*, const T*>> values;
+    for (std::size_t l = 0; l < layers; ++l) {
+      const auto layer = static_cast<index_t>(l);
+      const std::string at = "[" + std::to_string(l) + "]";
+      values.emplace_back(
+          checked<T>(coefs[l], ("coefs" + at).c_str(), {d.units_in(layer), d.units_out(layer)},
+                     dtype_name<T>()),
+          checked<T>(intercepts[l], ("intercepts" + at).c_str(), {d.units_out(layer)}, dtype_name<T>()));
+    }
+    for (std::size_t l = 0; l < layers; ++l) {
+      n.write(moment, static_cast<index_t>(l), values[l].first, values[l].second);
+    }
+  }
+
+  template <class T>
+  static nb::object read(const Network<T>& n, int moment) {
+    nb::list coefs, intercepts;
+    const auto& d = n.description();
+    for (index_t l = 0; l < n.layers(); ++l) {
+      const auto n_in = static_cast<std::size_t>(d.units_in(l));
+      const auto n_out = static_cast<std::size_t>(d.units_out(l));
+      T *weights = nullptr, *bias = nullptr;
+      coefs.append(new_array<T>({n_in, n_out}, &weights));
+      intercepts.append(new_array<T>({n_out}, &bias));
+      n.read(moment, l, weights, bias);
+    }
+    return nb::make_tuple(coefs, intercepts);
+  }
+
+  AnyNetwork network_;
+  std::mutex mutex_;  // two Python threads may share an estimator
+  SignalPoll poll_;
+};
+
+template <class T>
+nb::object activate(const std::string& activation, const AnyArray& z, double slope) {
+  const auto n = static_cast<index_t>(z.size());
+  const T* in = checked<T>(z, "z", {n}, dtype_name<T>());
+  T *values = nullptr, *derivatives = nullptr;
+  nb::object a = new_array<T>({z.size()}, &values);
+  nb::object d = new_array<T>({z.size()}, &derivatives);
+  kernels_for<T>(current_target())
+      .activate(activation_named(activation), static_cast<T>(slope), n, in, values, derivatives);
+  return nb::make_tuple(a, d);
+}
+
+}  // namespace
+}  // namespace parmlp
+
+NB_MODULE(_core, m) {
+  using namespace parmlp;
+  m.doc() = "parmlp's native core: networks, the minibatch step and the engines that run it.";
+  m.attr("compiler") = PARMLP_COMPILER;
+
+  m.def("simd_targets", [] {
+    std::vector<std::string> names;
+    for (const Target target : available_targets()) names.emplace_back(name(target));
+    return names;
+  });
+  m.def("simd_target", [] { return std::string(name(current_target())); });
+  m.def(
+      "set_simd_target", [](const std::string& wanted) { set_current_target(target_named(wanted)); },
+      "name"_a);
+  m.def("usable_cores", &usable_cores);
+  m.def(
+      "activate",
+      [](const std::string& activation, const AnyArray& z, double slope) {
+        return z.dtype() == nb::dtype<float>() ? activate<float>(activation, z, slope)
+                                               : activate<double>(activation, z, slope);
+      },
+      "activation"_a, "z"_a, "leaky_relu_slope"_a = 0.01);
+
+  nb::class_<PyTeam>(m, "Team")
+      .def(nb::init<const std::string&, int, std::optional<nb::capsule>>(), "engine"_a, "n_threads"_a,
+           "openmp_team"_a = nb::none())
+      .def_prop_ro("engine", [](const PyTeam& t) { return std::string(t.team->engine()); })
+      .def_prop_ro("size", [](const PyTeam& t) { return t.team->workers(); })
+      .def("self_check", &PyTeam::self_check, "phases"_a = 1, "tiles"_a = 1, "failing_tile"_a = -1,
+           "fresh_threads"_a = false);
+
+  nb::class_<EpochResult>(m, "EpochResult")
+      .def_ro("loss", &EpochResult::loss)
+      .def_ro("tiles", &EpochResult::tiles)
+      .def_ro("workers", &EpochResult::workers)
+      .def_ro("seconds", &EpochResult::seconds);
+
+  nb::class_<PyNetwork>(m, "Network")
+      .def(nb::init<const std::vector<index_t>&, const std::string&, const std::string&, const std::string&,
+                    const std::string&, double>(),
+           "layer_units"_a, "hidden_activation"_a, "out_activation"_a, "loss"_a, "dtype"_a,
+           "leaky_relu_slope"_a = 0.01)
+      .def_prop_ro("simd", &PyNetwork::simd)
+      .def_prop_ro("dtype", &PyNetwork::dtype)
+      .def("set_parameters", &PyNetwork::set_parameters, "coefs"_a, "intercepts"_a)
+      .def("get_parameters", &PyNetwork::get_parameters)
+      .def("set_solver", &PyNetwork::set_solver, "solver"_a, nb::kw_only(), "alpha"_a, "momentum"_a,
+           "nesterov"_a, "beta_1"_a, "beta_2"_a, "epsilon"_a, "weight_decay"_a)
+      .def("get_optimizer_state", &PyNetwork::get_optimizer_state)
+      .def("set_optimizer_state", &PyNetwork::set_optimizer_state, "state"_a)
+      .def("remember", &PyNetwork::remember, "slot"_a)
+      .def("recall", &PyNetwork::recall, "slot"_a)
+      .def("parameters_finite", &PyNetwork::parameters_finite)
+      .def("train_epoch", &PyNetwork::train_epoch, "team"_a, "X"_a, "y"_a, "order"_a.none(),
+           "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a)
+      .def("predict", &PyNetwork::predict, "team"_a, "X"_a);
+}

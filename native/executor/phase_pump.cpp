@@ -1,0 +1,115 @@
+#include "executor/phase_pump.h"
+
+namespace parmlp {
+
+PhasePump::PhasePump(PhasedWork& work, int workers, WaitPolicy policy, std::function<bool()> poll)
+    : work_(work),
+      workers_(workers),
+      policy_(policy),
+      poll_(std::move(poll)),
+      next_poll_(std::chrono::steady_clock::now()),
+      shares_(new Share[static_cast<std::size_t>(workers)]) {
+  tiles_[1].store(work_.tiles(), std::memory_order_relaxed);
+}
+
+// Takes a tile of `owner`'s share of `phase`. A share that still carries an older phase's number is
+// untouched in this one, so nobody has to reset it.
+bool PhasePump::take(std::uint32_t phase, std::int64_t tiles, int owner, std::int64_t* tile) {
+  const std::int64_t begin = tiles * owner / workers_;
+  const std::int64_t end = tiles * (owner + 1) / workers_;
+  std::atomic<std::uint64_t>& next = shares_[static_cast<std::size_t>(owner)].next;
+  std::uint64_t seen = next.load(std::memory_order_relaxed);
+  for (;;) {
+    const auto seen_phase = static_cast<std::uint32_t>(seen >> 32);
+    // Serial numbers: a negative difference means that the share is already in a later phase.
+    const auto age = static_cast<std::int32_t>(phase - seen_phase);
+    if (age < 0) return false;
+    const std::int64_t candidate = age == 0 ? static_cast<std::int64_t>(seen & 0xffffffffU) : begin;
+    if (candidate >= end) return false;
+    const std::uint64_t taken =
+        (static_cast<std::uint64_t>(phase) << 32) | static_cast<std::uint64_t>(candidate + 1);
+    if (next.compare_exchange_weak(seen, taken, std::memory_order_relaxed)) {
+      *tile = candidate;
+      return true;
+    }
+  }
+}
+
+void PhasePump::run_tile(std::int64_t tile, int worker) {
+  if (stop_.load(std::memory_order_relaxed)) return;
+  try {
+    work_.run_tile(tile, worker);
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) error_ = std::current_exception();
+    stop_.store(true, std::memory_order_relaxed);
+  }
+}
+
+void PhasePump::poll_now_and_then(int worker) {
+  if (worker != 0 || !poll_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_poll_) return;
+  next_poll_ = now + std::chrono::milliseconds(20);
+  if (poll_()) stop_.store(true, std::memory_order_relaxed);
+}
+
+void PhasePump::finish_phase(std::uint32_t phase) {
+  bool more = false;
+  if (!stop_.load(std::memory_order_relaxed)) {
+    try {
+      more = work_.advance();
+    } catch (...) {
+      const std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+      stop_.store(true, std::memory_order_relaxed);
+    }
+  }
+  done_.store(0, std::memory_order_relaxed);
+  if (more) {
+    tiles_[(phase + 1) & 1].store(work_.tiles(), std::memory_order_release);
+  } else {
+    finished_.store(true, std::memory_order_relaxed);
+  }
+  phase_.store(phase + 1, std::memory_order_release);
+  phase_.notify_all();
+}
+
+void PhasePump::work(int worker) {
+  Share& own = shares_[static_cast<std::size_t>(worker)];
+  for (;;) {
+    const std::uint32_t phase = phase_.load(std::memory_order_acquire);
+    if (finished_.load(std::memory_order_relaxed)) return;
+    const std::int64_t tiles = tiles_[phase & 1].load(std::memory_order_acquire);
+    // A worker that was off its core may have read the count of a later phase.
+    if (phase_.load(std::memory_order_relaxed) != phase) continue;
+
+    std::int64_t run = 0;
+    for (int i = 0; i < workers_; ++i) {
+      const int owner = worker + i < workers_ ? worker + i : worker + i - workers_;
+      for (std::int64_t tile; take(phase, tiles, owner, &tile);) {
+        run_tile(tile, worker);
+        ++run;
+        poll_now_and_then(worker);
+      }
+    }
+    own.run += run;
+    if (run > 0 && done_.fetch_add(run, std::memory_order_acq_rel) + run == tiles) {
+      finish_phase(phase);
+    } else {
+      wait_while(phase_, phase, policy_, [&] { poll_now_and_then(worker); });
+    }
+  }
+}
+
+void PhasePump::rethrow() {
+  if (error_) std::rethrow_exception(error_);
+}
+
+std::vector<std::int64_t> PhasePump::tiles_run() const {
+  std::vector<std::int64_t> run;
+  for (int w = 0; w < workers_; ++w) run.push_back(shares_[static_cast<std::size_t>(w)].run);
+  return run;
+}
+
+}  // namespace parmlp

@@ -1,0 +1,139 @@
+// What the step may ask of the SIMD kernels: one table of functions per target and precision.
+#pragma once
+
+#include "network/functions.h"
+#include "network/panel_layout.h"
+
+namespace parmlp {
+
+// Rows of a weight tile, and rows that one call of a forward or backward kernel takes at once: the
+// sums of a (64, 24) float tile are 6 KB of stack and stay in L1.
+constexpr index_t kMaxTileRows = 64;
+
+// out (rows, columns) = activation(a (rows, n_in) * weights (n_in, columns) + bias), for some panels.
+template <class T>
+struct LayerForward {
+  const T* a;
+  index_t a_stride;
+  index_t rows;        // at most kMaxTileRows
+  const T* weights;    // in panel layout
+  PanelLayout layout;  // rows = n_in
+  const T* bias;       // padded like the columns
+  index_t first_panel, end_panel;
+  T* out;
+  index_t out_stride;
+  T* z;  // pre-activations, same stride as out; null unless the derivative needs them
+  Activation activation;
+  T slope;  // of leaky_relu
+};
+
+// out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.
+template <class T>
+struct LayerBackward {
+  const T* delta;
+  index_t delta_stride;
+  index_t rows;         // at most kMaxTileRows
+  const T* transposed;  // W^T in panel layout
+  PanelLayout layout;   // rows = n_out
+  index_t first_panel, end_panel;
+  const T* a;  // the layer's activations
+  const T* z;  // its pre-activations; null unless the derivative needs them
+  index_t a_stride;
+  T* out;
+  index_t out_stride;
+  Activation activation;
+  T slope;
+};
+
+// The last layer's activations, deltas and loss for some rows of a minibatch.
+template <class T>
+struct OutputDelta {
+  T* out;  // z for softmax, activations otherwise; activations on return
+  index_t out_stride;
+  index_t rows;
+  index_t units;
+  const index_t* row_ids;  // (rows,) rows of y and sample_weight
+  const T* y;              // (n, units), or null
+  const int* labels;       // (n,) class indices, when y is null
+  const T* sample_weight;  // (n,), or null
+  T* delta;
+  index_t delta_stride;
+  Activation activation;
+  Loss loss;
+};
+
+// What a solver does with a gradient, with all constants of this step.
+template <class T>
+struct SolverStep {
+  Solver solver;
+  bool has_momentum;
+  bool nesterov;
+  T learning_rate;  // adam: with the bias correction of this step
+  T momentum;
+  T beta_1, one_minus_beta_1;
+  T beta_2, one_minus_beta_2;
+  T epsilon;
+  T decay;           // adamw: 1 - learning_rate * weight_decay
+  T alpha;           // L2 penalty
+  T inverse_weight;  // 1 / (sum of the minibatch's sample weights)
+};
+
+// Where the gradient of a weight tile comes from, and where it goes.
+enum class GradientUse {
+  update,  // compute A^T D, then let the solver use it while it is in L1
+  store,   // compute A^T D into `gradients`
+  apply,   // sum `shards` stored gradients in order, then let the solver use it
+};
+
+// Rows [first_row, end_row) x some panels of one weight matrix; the tile with row 0 also owns the biases
+// of its panels.
+template <class T>
+struct WeightTile {
+  GradientUse use;
+  const T* a;  // (batch, n_in)
+  index_t a_stride;
+  const T* delta;  // (batch, n_out)
+  index_t delta_stride;
+  index_t batch;
+  index_t first_row, end_row;  // first_row is a multiple of 8
+  index_t first_panel, end_panel;
+  PanelLayout layout;  // rows = n_in
+  T* weights;
+  T* moment_1;  // velocity (sgd) or first moment (adam); null when the solver has none
+  T* moment_2;
+  T* bias;
+  T* bias_moment_1;
+  T* bias_moment_2;
+  T* transposed;  // W^T, kept in step with W; null for the first layer
+  PanelLayout transposed_layout;
+  T* gradients;       // shard 0's gradient of this matrix, in panel layout
+  T* bias_gradients;  // shard 0's gradient of the biases
+  index_t shard_stride;
+  index_t shards;
+  SolverStep<T> step;
+};
+
+template <class T>
+struct Kernels {
+  const char* target;
+  index_t vector_length;
+
+  void (*layer_forward)(const LayerForward<T>&);
+  void (*layer_backward)(const LayerBackward<T>&);
+  // Returns the sum of the rows' losses, each times its sample weight.
+  double (*output_delta)(const OutputDelta<T>&);
+  // out (rows, units) = softmax(out), row by row.
+  void (*softmax)(T* out, index_t out_stride, index_t rows, index_t units);
+  // Returns sum W^2 over the tile before the update (0 when alpha is 0).
+  double (*weight_tile)(const WeightTile<T>&);
+  // Element by element, for tests: values f(z), and f'(z).
+  void (*activate)(Activation, T slope, index_t n, const T* z, T* values, T* derivatives);
+};
+
+// Targets from the plainest to the widest. A target that this library was not built with is absent.
+enum class Target { baseline, avx2, avx512 };
+
+template <class T>
+const Kernels<T>& kernels_for(Target target);
+
+}  // namespace parmlp

@@ -1,0 +1,136 @@
+// The one multiplication that forward, backward and weight gradients share.
+
+namespace parmlp::PARMLP_TARGET {
+
+// Rows of a register tile, by the number of vectors in the panel: as many independent sums as there are
+// registers for (32 with AVX-512VL, 16 otherwise, of half the width in baseline).
+#if defined(__AVX512VL__)
+constexpr int kRegisterRows[4] = {0, 8, 8, 8};
+#elif defined(__AVX2__)
+constexpr int kRegisterRows[4] = {0, 8, 6, 4};
+#else
+constexpr int kRegisterRows[4] = {0, 4, 3, 2};
+#endif
+
+// sums[r][c] (+)= sum over k, ascending, of a[r * a_row + k * a_k] * b[k * b_k + c], for R rows and N
+// vectors of columns. Each element is one chain of fused multiply-adds from zero, whatever the tile,
+// so no choice of tile changes a bit, and blocks over k continue the chain through `sums`.
+template <class T, int R, int N>
+PARMLP_INLINE void multiply_registers(const T* a, index_t a_row, index_t a_k, const T* b, index_t b_k,
+                                      index_t depth, T* sums, index_t sums_stride, bool first) {
+  using V = Vec<T>;
+  constexpr int kLength = Simd<T>::kLength;
+  V acc[R][N];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 3
+    for (int c = 0; c < N; ++c) {
+      acc[r][c] = first ? V{} : load(sums + r * sums_stride + c * kLength);
+    }
+  }
+  for (index_t k = 0; k < depth; ++k) {
+    V bk[N];
+#pragma GCC unroll 3
+    for (int c = 0; c < N; ++c) bk[c] = load(b + c * kLength);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const V ar = splat(a[r * a_row]);
+#pragma GCC unroll 3
+      for (int c = 0; c < N; ++c) acc[r][c] = fma(ar, bk[c], acc[r][c]);
+    }
+    a += a_k;
+    b += b_k;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 3
+    for (int c = 0; c < N; ++c) store(sums + r * sums_stride + c * kLength, acc[r][c]);
+  }
+}
+
+// The operands of one product: a is read through two strides so that A^T needs no copy.
+template <class T>
+struct Product {
+  const T* a;
+  index_t a_row, a_k;
+  const T* b;
+  index_t b_k;
+  index_t rows;
+  index_t depth;
+};
+
+template <class T, int N, bool kRowsContiguous>
+__attribute__((noinline)) static void multiply_block(const Product<T>& p, index_t first_row, int rows,
+                                                     index_t first_k, index_t depth, T* sums) {
+  constexpr index_t kWidth = N * Simd<T>::kLength;
+  // With the contiguous stride a constant, every broadcast is one address plus an offset.
+  const index_t a_row = kRowsContiguous ? 1 : p.a_row;
+  const index_t a_k = kRowsContiguous ? p.a_k : 1;
+  const T* a = p.a + first_row * a_row + first_k * a_k;
+  const T* b = p.b + first_k * p.b_k;
+  T* out = sums + first_row * kWidth;
+  const bool first = first_k == 0;
+  switch (rows) {
+#define PARMLP_ROWS(R)                                                                 \
+  case R:                                                                              \
+    if constexpr (R <= kRegisterRows[N]) {                                             \
+      multiply_registers<T, R, N>(a, a_row, a_k, b, p.b_k, depth, out, kWidth, first); \
+    }                                                                                  \
+    break;
+    PARMLP_ROWS(1)
+    PARMLP_ROWS(2)
+    PARMLP_ROWS(3)
+    PARMLP_ROWS(4)
+    PARMLP_ROWS(5)
+    PARMLP_ROWS(6)
+    PARMLP_ROWS(7)
+    PARMLP_ROWS(8)
+#undef PARMLP_ROWS
+  }
+}
+
+// Depth of one pass over a tile with several register tiles: the slice of B (24 KB at 256 rows of 96 bytes)
+// stays in a 32 KB L1 while the rows go by.
+constexpr index_t kDepthBlock = 256;
+
+template <class T, int N>
+PARMLP_INLINE void multiply_vectors(const Product<T>& p, T* sums) {
+  constexpr index_t kMost = kRegisterRows[N];
+  // Balanced: 9 rows are 5 + 4, not 8 + 1.
+  const index_t blocks = (p.rows + kMost - 1) / kMost;
+  const index_t base = p.rows / blocks;
+  const index_t larger = p.rows % blocks;
+  const index_t step = blocks == 1 ? p.depth : kDepthBlock;
+  for (index_t k = 0; k < p.depth; k += step) {
+    const index_t depth = p.depth - k < step ? p.depth - k : step;
+    index_t row = 0;
+    for (index_t i = 0; i < blocks; ++i) {
+      const index_t rows = base + (i < larger ? 1 : 0);
+      if (p.a_row == 1) {
+        multiply_block<T, N, true>(p, row, static_cast<int>(rows), k, depth, sums);
+      } else {
+        multiply_block<T, N, false>(p, row, static_cast<int>(rows), k, depth, sums);
+      }
+      row += rows;
+    }
+  }
+}
+
+// sums (rows, vectors * kLength) = A B for one panel. depth may be 0.
+template <class T>
+PARMLP_INLINE void multiply(const Product<T>& p, index_t vectors, T* sums) {
+  if (p.depth == 0) {
+    for (index_t i = 0; i < p.rows * vectors * Simd<T>::kLength; ++i) sums[i] = 0;
+    return;
+  }
+  switch (vectors) {
+    case 1:
+      return multiply_vectors<T, 1>(p, sums);
+    case 2:
+      return multiply_vectors<T, 2>(p, sums);
+    default:
+      return multiply_vectors<T, 3>(p, sums);
+  }
+}
+
+}  // namespace parmlp::PARMLP_TARGET

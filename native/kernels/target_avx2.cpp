@@ -1,0 +1,2 @@
+#define PARMLP_TARGET avx2
+#include "kernels/target.inc"

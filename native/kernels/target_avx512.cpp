@@ -1,0 +1,2 @@
+#define PARMLP_TARGET avx512
+#include "kernels/target.inc"

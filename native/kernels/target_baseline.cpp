@@ -1,0 +1,2 @@
+#define PARMLP_TARGET baseline
+#include "kernels/target.inc"

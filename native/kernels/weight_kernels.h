@@ -1,0 +1,155 @@
+// The weight gradient A^T D of a tile of one matrix, and the solver applied while it is in L1.
+
+namespace parmlp::PARMLP_TARGET {
+
+// out[c * out_stride + r] = in[r * in_stride + c] for a square of one vector.
+PARMLP_INLINE void transpose_square(const float* in, index_t in_stride, float* out, index_t out_stride,
+                                    index_t columns) {
+  using V = Vec<float>;
+  V r[8];
+  for (int i = 0; i < 8; ++i) r[i] = load(in + i * in_stride);
+  V s[8];
+  for (int i = 0; i < 8; i += 2) {
+    s[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    s[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      r[i + j] = __builtin_shufflevector(s[i + j], s[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      r[i + j + 2] = __builtin_shufflevector(s[i + j], s[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int j = 0; j < 4; ++j) {
+    s[j] = __builtin_shufflevector(r[j], r[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    s[j + 4] = __builtin_shufflevector(r[j], r[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (index_t c = 0; c < columns; ++c) store(out + c * out_stride, s[c]);
+}
+
+PARMLP_INLINE void transpose_square(const double* in, index_t in_stride, double* out, index_t out_stride,
+                                    index_t columns) {
+  for (index_t c = 0; c < columns; ++c) {
+    store(out + c * out_stride,
+          Vec<double>{in[c], in[in_stride + c], in[2 * in_stride + c], in[3 * in_stride + c]});
+  }
+}
+
+// Copies the new weights of one tile and panel, rows [first_row, first_row + rows), into W^T.
+template <class T>
+PARMLP_INLINE void store_transposed(const WeightTile<T>& tile, index_t rows, index_t column, index_t width,
+                                    T* weights) {
+  constexpr int kLength = Simd<T>::kLength;
+  const PanelLayout& layout = tile.transposed_layout;
+  const index_t columns = layout.rows - column < width ? layout.rows - column : width;
+  // Rows past the last are the zero padding of W^T's columns.
+  for (index_t i = rows * width; i < (rows + kLength - 1) / kLength * kLength * width; ++i) weights[i] = 0;
+  for (index_t r = 0; r < rows; r += kLength) {
+    const index_t panel = layout.panel_of(tile.first_row + r);
+    const index_t first = layout.first_column(panel);
+    const index_t stride = layout.width(panel);
+    T* out = tile.transposed + first * layout.rows + column * stride + (tile.first_row + r - first);
+    for (index_t c = 0; c < columns; c += kLength) {
+      transpose_square(weights + r * width + c, width, out + c * stride, stride,
+                       columns - c < kLength ? columns - c : kLength);
+    }
+  }
+}
+
+// n values (whole vectors) of weights or biases, with their gradient sums. Returns sum w^2 when asked.
+template <class T, class SolverFunctor>
+PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* v, T* sums, bool is_bias) {
+  constexpr int kLength = Simd<T>::kLength;
+  Vec<T> squares{};
+  const T alpha = is_bias ? T(0) : step.alpha;
+  for (index_t i = 0; i < n; i += kLength) {
+    const Vec<T> old = load(w + i);
+    squares = fma(old, old, squares);
+    const Vec<T> g = fma(splat(alpha), old, load(sums + i)) * step.inverse_weight;
+    Vec<T> first{}, second{};
+    if constexpr (SolverFunctor::kMoments > 0) first = load(m + i);
+    if constexpr (SolverFunctor::kMoments > 1) second = load(v + i);
+    const Vec<T> updated = SolverFunctor::update(step, old, g, first, second, is_bias);
+    if constexpr (SolverFunctor::kMoments > 0) store(m + i, first);
+    if constexpr (SolverFunctor::kMoments > 1) store(v + i, second);
+    store(w + i, updated);
+    store(sums + i, updated);
+  }
+  return is_bias || alpha == 0 ? 0.0 : sum_lanes<T>(squares);
+}
+
+template <class T>
+PARMLP_INLINE void add_shards(const T* gradients, index_t shard_stride, index_t shards, index_t n, T* sums) {
+  for (index_t i = 0; i < n; i += Simd<T>::kLength) {
+    Vec<T> total = load(gradients + i);
+    for (index_t s = 1; s < shards; ++s) total += load(gradients + s * shard_stride + i);
+    store(sums + i, total);
+  }
+}
+
+template <class T>
+PARMLP_INLINE T* offset_unless_null(T* p, index_t at) {
+  return p ? p + at : nullptr;
+}
+
+template <class T>
+static double weight_tile(const WeightTile<T>& tile) {
+  constexpr int kLength = Simd<T>::kLength;
+  TileSums<T> sums;
+  alignas(64) T bias_sums[PanelLayout::kMaxVectors * kLength];
+  const index_t rows = tile.end_row - tile.first_row;
+  double penalty = 0;
+  for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
+    const index_t vectors = tile.layout.vectors(panel);
+    const index_t width = vectors * kLength;
+    const index_t column = tile.layout.first_column(panel);
+    const index_t at = column * tile.layout.rows + tile.first_row * width;
+    const index_t n = rows * width;
+    const bool owns_bias = tile.first_row == 0;
+
+    if (tile.use == GradientUse::apply) {
+      add_shards(tile.gradients + at, tile.shard_stride, tile.shards, n, sums.values);
+      if (owns_bias) {
+        add_shards(tile.bias_gradients + column, tile.shard_stride, tile.shards, width, bias_sums);
+      }
+    } else {
+      const T* delta = tile.delta + column;
+      multiply<T>({.a = tile.a + tile.first_row,
+                   .a_row = 1,
+                   .a_k = tile.a_stride,
+                   .b = delta,
+                   .b_k = tile.delta_stride,
+                   .rows = rows,
+                   .depth = tile.batch},
+                  vectors, sums.values);
+      if (owns_bias) {
+        Vec<T> total[PanelLayout::kMaxVectors] = {};
+        for (index_t k = 0; k < tile.batch; ++k) {
+          for (index_t c = 0; c < vectors; ++c) {
+            total[c] += load(delta + k * tile.delta_stride + c * kLength);
+          }
+        }
+        for (index_t c = 0; c < vectors; ++c) store(bias_sums + c * kLength, total[c]);
+      }
+    }
+    if (tile.use == GradientUse::store) {
+      for (index_t i = 0; i < n; i += kLength) store(tile.gradients + at + i, load(sums.values + i));
+      for (index_t c = 0; owns_bias && c < width; c += kLength) {
+        store(tile.bias_gradients + column + c, load(bias_sums + c));
+      }
+      continue;
+    }
+    with_solver(tile.step, [&](auto solver) {
+      using S = decltype(solver);
+      penalty += solve<T, S>(tile.step, n, tile.weights + at, offset_unless_null(tile.moment_1, at),
+                             offset_unless_null(tile.moment_2, at), sums.values, false);
+      if (owns_bias) {
+        solve<T, S>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
+                    offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
+      }
+    });
+    if (tile.transposed) store_transposed(tile, rows, column, width, sums.values);
+  }
+  return penalty;
+}
+
+}  // namespace parmlp::PARMLP_TARGET

@@ -1,0 +1,304 @@
+#include "step/minibatch_step.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace parmlp {
+namespace {
+
+// A network whose weights fit beside a block of rows in a typical 1 MB L2 takes the rows through all
+// layers at once; a larger one would fetch every weight from L3 again for each block.
+constexpr index_t kFusedWeightBytes = index_t{640} << 10;
+
+// Rows of a tile: enough tiles for the workers of a large machine, not more rows than a kernel takes, and
+// full register tiles of 8.
+index_t rows_per_tile(index_t batch) { return std::clamp<index_t>(batch / 16 / 8 * 8, 8, kMaxTileRows); }
+
+// A stride that is a multiple of a large power of two puts a column of the matrix into a few sets of L1.
+template <class T>
+index_t padded_stride(index_t columns, index_t vector_length) {
+  constexpr index_t kLine = 64 / sizeof(T);
+  index_t stride = (columns + vector_length - 1) / vector_length * vector_length;
+  stride = (stride + kLine - 1) / kLine * kLine;
+  if (stride % (1024 / static_cast<index_t>(sizeof(T))) == 0) stride += kLine;
+  return stride;
+}
+
+}  // namespace
+
+template <class T>
+MinibatchStep<T>::MinibatchStep(Network<T>& network, const Samples<T>& samples, Schedule schedule,
+                                index_t max_batch, index_t shards)
+    : network_(network), samples_(samples), schedule_(schedule), shards_(shards) {
+  const NetworkDescription& d = network.description();
+  const bool keep_z = needs_preactivation(d.hidden);
+  for (index_t l = 0; l <= d.layers(); ++l) {
+    Buffers b;
+    b.stride = padded_stride<T>(d.layer_units[static_cast<std::size_t>(l)], network.kernels().vector_length);
+    b.a = AlignedBuffer<T>(max_batch * b.stride);
+    if (l > 0) b.delta = AlignedBuffer<T>(max_batch * b.stride);
+    if (keep_z && l > 0 && l < d.layers()) b.z = AlignedBuffer<T>(max_batch * b.stride);
+    buffers_.push_back(std::move(b));
+  }
+  if (schedule == Schedule::partial_gradients) {
+    shard_gradients_ = AlignedBuffer<T>(shards * network.parameter_count());
+  }
+}
+
+template <class T>
+void MinibatchStep<T>::plan(index_t batch) {
+  planned_batch_ = batch;
+  phases_.clear();
+  plan_weight_blocks(batch);
+  const index_t layers = network_.layers();
+  const index_t blocks = static_cast<index_t>(blocks_.size());
+  const index_t per_tile = rows_per_tile(batch);
+  row_tiles_ = (batch + per_tile - 1) / per_tile;
+
+  if (schedule_ == Schedule::partial_gradients) {
+    phases_.push_back({Phase::shards, 0, shards_});
+    phases_.push_back({Phase::apply, 0, blocks});
+    losses_.assign(static_cast<std::size_t>(shards_), 0.0);
+    return;
+  }
+  losses_.assign(static_cast<std::size_t>(row_tiles_), 0.0);
+  const index_t weight_bytes = network_.parameter_count() * static_cast<index_t>(sizeof(T));
+  if (weight_bytes <= kFusedWeightBytes) {
+    phases_.push_back({Phase::rows, 0, row_tiles_});
+  } else {
+    phases_.push_back({Phase::gather, 0, row_tiles_});
+    for (index_t l = 0; l + 1 < layers; ++l) {
+      phases_.push_back({Phase::forward, l, row_tiles_ * network_.place(l).layout.panels});
+    }
+    phases_.push_back({Phase::output, layers - 1, row_tiles_});
+    for (index_t l = layers - 1; l > 0; --l) {
+      phases_.push_back({Phase::backward, l, row_tiles_ * network_.place(l).transposed_layout.panels});
+    }
+  }
+  phases_.push_back({Phase::weights, 0, blocks});
+}
+
+template <class T>
+void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
+  const index_t layers = network_.layers();
+  // In multiply-adds. A tile costs some 100 ns to hand out; 64 of them let 16 workers share a phase evenly.
+  constexpr index_t kLeast = 32768;
+  index_t total = 0;
+  for (index_t l = 0; l < layers; ++l) total += network_.place(l).layout.size() * batch;
+  const index_t wanted = std::max(kLeast, total / 64);
+
+  blocks_.clear();
+  for (index_t l = 0; l < layers; ++l) {
+    const PanelLayout& layout = network_.place(l).layout;
+    index_t height = kMaxTileRows;
+    while (height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
+    for (index_t row = 0; row < layout.rows; row += height) {
+      for (index_t panel = 0; panel < layout.panels; ++panel) {
+        blocks_.push_back({l, row, std::min(row + height, layout.rows), panel});
+      }
+    }
+  }
+  penalties_.assign(blocks_.size(), 0.0);
+}
+
+template <class T>
+void MinibatchStep<T>::begin(const index_t* row_ids, index_t batch, double learning_rate) {
+  if (batch != planned_batch_) plan(batch);
+  row_ids_ = row_ids;
+  batch_ = batch;
+  weight_ = static_cast<double>(batch);
+  if (samples_.sample_weight) {
+    weight_ = 0;
+    for (index_t i = 0; i < batch; ++i) {
+      weight_ += static_cast<double>(samples_.sample_weight[row_ids[i]]);
+    }
+  }
+  solver_step_ = network_.solver_step(learning_rate, weight_);
+}
+
+template <class T>
+double MinibatchStep<T>::finish() {
+  double loss = 0, penalty = 0;
+  for (const double x : losses_) loss += x;
+  for (const double x : penalties_) penalty += x;
+  network_.set_steps(network_.steps() + 1);
+  return loss / weight_ + 0.5 * network_.solver().alpha * penalty / weight_;
+}
+
+template <class T>
+void MinibatchStep<T>::gather(Range rows) {
+  const index_t features = network_.description().layer_units.front();
+  Buffers& b = buffers(0);
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    std::memcpy(b.a.data() + r * b.stride, samples_.x + row_ids_[r] * features,
+                static_cast<std::size_t>(features) * sizeof(T));
+  }
+}
+
+template <class T>
+void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, index_t end_panel) {
+  const NetworkDescription& d = network_.description();
+  const Buffers& in = buffers(layer);
+  Buffers& out = buffers(layer + 1);
+  for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
+    network_.kernels().layer_forward({
+        .a = in.a.data() + r * in.stride,
+        .a_stride = in.stride,
+        .rows = std::min(kMaxTileRows, rows.end - r),
+        .weights = network_.weights(layer),
+        .layout = network_.place(layer).layout,
+        .bias = network_.bias(layer),
+        .first_panel = first_panel,
+        .end_panel = end_panel,
+        .out = out.a.data() + r * out.stride,
+        .out_stride = out.stride,
+        .z = out.z.empty() ? nullptr : out.z.data() + r * out.stride,
+        .activation = d.activation(layer),
+        .slope = static_cast<T>(d.leaky_relu_slope),
+    });
+  }
+}
+
+template <class T>
+double MinibatchStep<T>::output(Range rows) {
+  const NetworkDescription& d = network_.description();
+  const index_t last = network_.layers() - 1;
+  forward(last, rows, 0, network_.place(last).layout.panels);
+  Buffers& out = buffers(last + 1);
+  return network_.kernels().output_delta({
+      .out = out.a.data() + rows.begin * out.stride,
+      .out_stride = out.stride,
+      .rows = rows.size(),
+      .units = d.layer_units.back(),
+      .row_ids = row_ids_ + rows.begin,
+      .y = samples_.y,
+      .labels = samples_.labels,
+      .sample_weight = samples_.sample_weight,
+      .delta = out.delta.data() + rows.begin * out.stride,
+      .delta_stride = out.stride,
+      .activation = d.output,
+      .loss = d.loss,
+  });
+}
+
+// The deltas of `layer`'s input from those of its output.
+template <class T>
+void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, index_t end_panel) {
+  const NetworkDescription& d = network_.description();
+  Buffers& in = buffers(layer);
+  const Buffers& out = buffers(layer + 1);
+  for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
+    network_.kernels().layer_backward({
+        .delta = out.delta.data() + r * out.stride,
+        .delta_stride = out.stride,
+        .rows = std::min(kMaxTileRows, rows.end - r),
+        .transposed = network_.transposed(layer),
+        .layout = network_.place(layer).transposed_layout,
+        .first_panel = first_panel,
+        .end_panel = end_panel,
+        .a = in.a.data() + r * in.stride,
+        .z = in.z.empty() ? nullptr : in.z.data() + r * in.stride,
+        .a_stride = in.stride,
+        .out = in.delta.data() + r * in.stride,
+        .out_stride = in.stride,
+        .activation = d.hidden,
+        .slope = static_cast<T>(d.leaky_relu_slope),
+    });
+  }
+}
+
+template <class T>
+double MinibatchStep<T>::rows_to_deltas(Range rows) {
+  const index_t layers = network_.layers();
+  gather(rows);
+  for (index_t l = 0; l + 1 < layers; ++l) forward(l, rows, 0, network_.place(l).layout.panels);
+  const double loss = output(rows);
+  for (index_t l = layers - 1; l > 0; --l) {
+    backward(l, rows, 0, network_.place(l).transposed_layout.panels);
+  }
+  return loss;
+}
+
+template <class T>
+double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard) {
+  const LayerPlace& place = network_.place(block.layer);
+  const Buffers& in = buffers(block.layer);
+  const Buffers& out = buffers(block.layer + 1);
+  T* gradients =
+      shard_gradients_.empty() ? nullptr : shard_gradients_.data() + shard * network_.parameter_count();
+  return network_.kernels().weight_tile({
+      .use = use,
+      .a = in.a.data() + rows.begin * in.stride,
+      .a_stride = in.stride,
+      .delta = out.delta.data() + rows.begin * out.stride,
+      .delta_stride = out.stride,
+      .batch = rows.size(),
+      .first_row = block.first_row,
+      .end_row = block.end_row,
+      .first_panel = block.panel,
+      .end_panel = block.panel + 1,
+      .layout = place.layout,
+      .weights = network_.weights(block.layer),
+      .moment_1 = network_.moment(0, place.weights),
+      .moment_2 = network_.moment(1, place.weights),
+      .bias = network_.bias(block.layer),
+      .bias_moment_1 = network_.moment(0, place.bias),
+      .bias_moment_2 = network_.moment(1, place.bias),
+      .transposed = network_.transposed(block.layer),
+      .transposed_layout = place.transposed_layout,
+      .gradients = gradients ? gradients + place.weights : nullptr,
+      .bias_gradients = gradients ? gradients + place.bias : nullptr,
+      .shard_stride = network_.parameter_count(),
+      .shards = shards_,
+      .step = solver_step_,
+  });
+}
+
+template <class T>
+void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile) {
+  const auto row_tile = [&](index_t index) { return share(batch_, row_tiles_, index); };
+  const auto at = static_cast<std::size_t>(tile);
+  switch (phase.kind) {
+    case Phase::rows:
+      losses_[at] = rows_to_deltas(row_tile(tile));
+      break;
+    case Phase::gather:
+      gather(row_tile(tile));
+      break;
+    case Phase::forward: {
+      // Neighbouring tiles share a block of rows, which stays in L2 while the panels of W pass by.
+      const index_t panels = network_.place(phase.layer).layout.panels;
+      forward(phase.layer, row_tile(tile / panels), tile % panels, tile % panels + 1);
+      break;
+    }
+    case Phase::output:
+      losses_[at] = output(row_tile(tile));
+      break;
+    case Phase::backward: {
+      const index_t panels = network_.place(phase.layer).transposed_layout.panels;
+      backward(phase.layer, row_tile(tile / panels), tile % panels, tile % panels + 1);
+      break;
+    }
+    case Phase::weights:
+      penalties_[at] = weight_block(blocks_[at], GradientUse::update, {0, batch_}, 0);
+      break;
+    case Phase::shards: {
+      const Range rows = share(batch_, shards_, tile);
+      double loss = 0;
+      for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
+        loss += rows_to_deltas({r, std::min(r + kMaxTileRows, rows.end)});
+      }
+      losses_[at] = loss;
+      for (const WeightBlock& block : blocks_) weight_block(block, GradientUse::store, rows, tile);
+      break;
+    }
+    case Phase::apply:
+      penalties_[at] = weight_block(blocks_[at], GradientUse::apply, {0, batch_}, 0);
+      break;
+  }
+}
+
+template class MinibatchStep<float>;
+template class MinibatchStep<double>;
+
+}  // namespace parmlp

@@ -1,0 +1,106 @@
+// One step of minibatch backpropagation, written once: a list of phases of independent tiles.
+#pragma once
+
+#include <vector>
+
+#include "network/network.h"
+
+namespace parmlp {
+
+// How a step is cut up.
+enum class Schedule {
+  two_phase,          // rows in parallel, then weights in parallel; bits do not depend on the workers
+  partial_gradients,  // the paper's: each shard of rows sums its own gradient, then the shards are added
+};
+
+// The training data, row-major and contiguous. Borrowed.
+template <class T>
+struct Samples {
+  const T* x = nullptr;              // (rows, features)
+  const T* y = nullptr;              // (rows, outputs), or null
+  const int* labels = nullptr;       // (rows,) class indices, when y is null
+  const T* sample_weight = nullptr;  // (rows,), or null
+};
+
+// A phase: tiles that any worker may run in any order. Names are what a profile shows.
+struct Phase {
+  enum Kind {
+    rows,      // gather a block of rows, forward and backward through all layers (narrow networks)
+    gather,    // copy a block of rows (wide networks, from here on)
+    forward,   // one layer: a block of rows times a panel of W
+    output,    // the last layer and its deltas, for a block of rows
+    backward,  // one layer: a block of deltas times a panel of W^T
+    weights,   // A^T D for a block of one matrix, and the solver on it
+    shards,    // partial gradients: one worker's rows, forward, backward and gradient
+    apply,     // partial gradients: add the shards for a block of one matrix, and the solver on it
+  };
+  Kind kind;
+  index_t layer;  // of forward and backward
+  index_t tiles;
+};
+
+template <class T>
+class MinibatchStep {
+ public:
+  // `shards` is used by partial_gradients alone.
+  MinibatchStep(Network<T>& network, const Samples<T>& samples, Schedule schedule, index_t max_batch,
+                index_t shards);
+
+  // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish().
+  void begin(const index_t* row_ids, index_t batch, double learning_rate);
+  const std::vector<Phase>& phases() const { return phases_; }
+  void run_tile(const Phase& phase, index_t tile);
+  // After the last phase: the minibatch's loss, scikit-learn's average over sample weights plus
+  // alpha/2 sum W^2 / weight with the weights from before the update.
+  double finish();
+
+ private:
+  // One layer's buffers for a minibatch, row-major with a padded stride.
+  struct Buffers {
+    index_t stride = 0;
+    AlignedBuffer<T> a;      // activations (batch, units)
+    AlignedBuffer<T> z;      // pre-activations, if the derivative needs them
+    AlignedBuffer<T> delta;  // dLoss/dz
+  };
+  struct WeightBlock {
+    index_t layer, first_row, end_row, panel;
+  };
+  struct Range {
+    index_t begin, end;
+    index_t size() const { return end - begin; }
+  };
+
+  Buffers& buffers(index_t layer) { return buffers_[static_cast<std::size_t>(layer)]; }
+  static Range share(index_t n, index_t parts, index_t part) {
+    return {n * part / parts, n * (part + 1) / parts};
+  }
+  void plan(index_t batch);
+  void plan_weight_blocks(index_t batch);
+  void gather(Range rows);
+  void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
+  double output(Range rows);
+  void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
+  double rows_to_deltas(Range rows);
+  double weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
+
+  Network<T>& network_;
+  const Samples<T> samples_;
+  const Schedule schedule_;
+  const index_t shards_;
+  std::vector<Buffers> buffers_;
+  AlignedBuffer<T> shard_gradients_;
+
+  std::vector<Phase> phases_;
+  std::vector<WeightBlock> blocks_;
+  index_t planned_batch_ = -1;
+  index_t row_tiles_ = 0;
+  std::vector<double> losses_;     // by row tile or shard, added in that order
+  std::vector<double> penalties_;  // by weight block, likewise
+
+  const index_t* row_ids_ = nullptr;
+  index_t batch_ = 0;
+  double weight_ = 0;
+  SolverStep<T> solver_step_{};
+};
+
+}  // namespace parmlp

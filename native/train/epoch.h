@@ -1,0 +1,38 @@
+// One epoch: a step for each minibatch of the rows, in the order given.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "network/network.h"
+#include "step/minibatch_step.h"
+#include "train/team.h"
+
+namespace parmlp {
+
+struct EpochSettings {
+  index_t batch_size = 1;
+  double learning_rate = 0;
+  Schedule schedule = Schedule::two_phase;
+  bool fork_join = false;  // partial_gradients with threads created and joined for every minibatch
+};
+
+struct EpochResult {
+  double loss = 0;                  // mean over rows of their minibatch's loss, as scikit-learn
+  std::vector<std::int64_t> tiles;  // run by each worker
+  int workers = 0;                  // the team's real size
+  double seconds = 0;
+  bool stopped = false;  // poll() asked; the last minibatch may be applied in part
+};
+
+// Trains on rows order[0..rows). Throws what a worker threw.
+template <class T>
+EpochResult train_epoch(Network<T>& network, Team& team, const Samples<T>& samples, const index_t* order,
+                        index_t rows, const EpochSettings& settings, const std::function<bool()>& poll);
+
+// Output activations (rows, outputs) of x (rows, features), both C-contiguous. Returns false if stopped.
+template <class T>
+bool predict(Network<T>& network, Team& team, const T* x, index_t rows, T* out,
+             const std::function<bool()>& poll);
+
+}  // namespace parmlp
