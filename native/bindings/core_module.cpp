@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -21,6 +22,7 @@
 #include "kernels/dispatch.h"
 #include "network/network.h"
 #include "train/epoch.h"
+#include "train/legacy_shuffle.h"
 #include "train/team.h"
 
 namespace nb = nanobind;
@@ -46,6 +48,14 @@ std::string shape_text(const std::vector<index_t>& shape) {
   return text;
 }
 
+std::string dtype_text(const AnyArray& array) {
+  const auto type = array.dtype();
+  const bool integer = type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Int);
+  const bool real = type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float);
+  const std::string bits = std::to_string(type.bits);
+  return integer ? "int" + bits : real ? "float" + bits : "another dtype of " + bits + " bits";
+}
+
 // The data of an array that must have this dtype and shape (-1: any) and be C-contiguous.
 template <class T>
 const T* checked(const AnyArray& array, const char* what, const std::vector<index_t>& shape,
@@ -59,13 +69,16 @@ const T* checked(const AnyArray& array, const char* what, const std::vector<inde
                                 shape_text(shape) + " is needed");
   }
   if (array.dtype() != nb::dtype<T>()) {
-    throw nb::type_error((std::string(what) + " must be " + dtype).c_str());
+    throw nb::type_error((std::string(what) + " must be " + dtype + ", got " + dtype_text(array)).c_str());
   }
   index_t stride = 1;
   for (std::size_t i = actual.size(); i-- > 0; stride *= actual[i]) {
-    if (actual[i] > 1 && array.stride(i) != stride) {
+    if (actual[i] > 1 && array.size() > 0 && array.stride(i) != stride) {
       throw std::invalid_argument(std::string(what) + " must be C-contiguous");
     }
+  }
+  if (reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) != 0) {
+    throw std::invalid_argument(std::string(what) + " must be aligned to its elements; pass a copy");
   }
   return static_cast<const T*>(array.data());
 }
@@ -80,13 +93,17 @@ nb::object new_array(const std::vector<std::size_t>& shape, T** data) {
 }
 
 // Asks Python whether a signal came in; called without the GIL, on the thread that trains.
-class SignalPoll {
- public:
-  bool operator()() {
-    const nb::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
-  }
-};
+bool signal_came() {
+  const nb::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+// Python handles signals on its main thread alone; elsewhere waiting for the GIL would be for nothing.
+std::function<bool()> signal_poll() {
+  const nb::object threading = nb::module_::import_("threading");
+  const bool main = threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
+  return main ? std::function<bool()>(signal_came) : nullptr;
+}
 
 // Tiles that do nothing but count, for testing executors and the pump.
 class SelfCheck final : public PhasedWork {
@@ -94,7 +111,7 @@ class SelfCheck final : public PhasedWork {
   SelfCheck(index_t phases, index_t tiles, index_t failing_tile)
       : runs_(static_cast<std::size_t>(tiles)), phases_(phases), failing_tile_(failing_tile) {}
   std::int64_t tiles() const override { return static_cast<std::int64_t>(runs_.size()); }
-  void run_tile(std::int64_t tile, int worker) override {
+  void run_tile(std::int64_t tile, int worker, StopCheck&) override {
     if (tile == failing_tile_) {
       throw std::runtime_error("tile " + std::to_string(tile) +
                                " failed, as the self-check was asked to, on worker " +
@@ -159,12 +176,18 @@ class PyTeam {
 // One network of either precision.
 class PyNetwork {
   template <class T>
-  using Ptr = std::unique_ptr<Network<T>>;
-  using AnyNetwork = std::variant<Ptr<float>, Ptr<double>>;
+  using Ptr = std::unique_ptr<Trainer<T>>;
+  using AnyTrainer = std::variant<Ptr<float>, Ptr<double>>;
 
   template <class Visitor>
   auto visit(Visitor visitor) {
-    return std::visit([&](auto& network) { return visitor(*network); }, network_);
+    return std::visit([&](auto& trainer) { return visitor(trainer->network); }, trainer_);
+  }
+
+  // Waits without the GIL: who holds the mutex trains, and polls for signals with the GIL.
+  std::unique_lock<std::mutex> locked() {
+    const nb::gil_scoped_release release;
+    return std::unique_lock(mutex_);
   }
 
   // Runs work() with the GIL released; a signal's exception, if one came, is raised afterwards.
@@ -183,33 +206,33 @@ class PyNetwork {
   PyNetwork(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
             const std::string& out_activation, const std::string& loss, const std::string& dtype,
             double leaky_relu_slope)
-      : network_(make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope)) {}
+      : trainer_(make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope)) {}
 
   std::string simd() const {
-    return std::visit([](const auto& n) { return std::string(n->kernels().target); }, network_);
+    return std::visit([](const auto& t) { return std::string(t->network.kernels().target); }, trainer_);
   }
-  std::string dtype() const { return std::holds_alternative<Ptr<float>>(network_) ? "float32" : "float64"; }
+  std::string dtype() const { return std::holds_alternative<Ptr<float>>(trainer_) ? "float32" : "float64"; }
 
   void set_parameters(const std::vector<AnyArray>& coefs, const std::vector<AnyArray>& intercepts) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     visit([&]<class T>(Network<T>& n) { write(n, Network<T>::kParameters, coefs, intercepts); });
   }
 
   nb::object get_parameters() {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     return visit([&]<class T>(Network<T>& n) { return read(n, Network<T>::kParameters); });
   }
 
   void set_solver(const std::string& solver, double alpha, double momentum, bool nesterov, double beta_1,
                   double beta_2, double epsilon, double weight_decay) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     const SolverSettings settings{solver_named(solver), alpha, momentum, nesterov, beta_1, beta_2, epsilon,
                                   weight_decay};
     visit([&]<class T>(Network<T>& n) { n.set_solver(settings); });
   }
 
   nb::dict get_optimizer_state() {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     return visit([&]<class T>(Network<T>& n) {
       nb::dict state;
       nb::list moments;
@@ -221,16 +244,23 @@ class PyNetwork {
   }
 
   void set_optimizer_state(const nb::dict& state) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     visit([&]<class T>(Network<T>& n) {
-      const auto moments =
-          nb::cast<std::vector<std::pair<std::vector<AnyArray>, std::vector<AnyArray>>>>(state["moments"]);
+      using Moments = std::vector<std::pair<std::vector<AnyArray>, std::vector<AnyArray>>>;
+      Moments moments;
+      index_t t = -1;
+      if (!state.contains("t") || !nb::try_cast(state["t"], t) || t < 0) {
+        throw std::invalid_argument("the optimizer state needs 't', a count of steps not below 0");
+      }
+      if (!state.contains("moments") || !nb::try_cast(state["moments"], moments)) {
+        throw std::invalid_argument("the optimizer state needs 'moments', a list of (coefs, intercepts)");
+      }
       if (static_cast<int>(moments.size()) != n.solver().moments()) {
         throw std::invalid_argument("the state has " + std::to_string(moments.size()) +
                                     " moments, this solver keeps " + std::to_string(n.solver().moments()));
       }
-      const auto t = nb::cast<index_t>(state["t"]);
-      if (t < 0) throw std::invalid_argument("t must not be negative, got " + std::to_string(t));
+      // All are checked before the first is written.
+      for (const auto& [coefs, intercepts] : moments) checked_layers(n, coefs, intercepts);
       for (std::size_t i = 0; i < moments.size(); ++i) {
         write(n, static_cast<int>(i), moments[i].first, moments[i].second);
       }
@@ -239,55 +269,60 @@ class PyNetwork {
   }
 
   void remember(const std::string& slot) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     visit([&]<class T>(Network<T>& n) { n.remember(slot); });
   }
   void recall(const std::string& slot) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     visit([&]<class T>(Network<T>& n) { n.recall(slot); });
   }
   bool parameters_finite() {
-    const std::lock_guard lock(mutex_);
+    const auto lock = locked();
     return visit([&]<class T>(Network<T>& n) { return n.finite(); });
   }
 
   EpochResult train_epoch(PyTeam& team, const AnyArray& x, const AnyArray& y, std::optional<AnyArray> order,
                           std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
                           const std::string& schedule) {
-    return visit([&]<class T>(Network<T>& n) {
-      const Samples<T> samples = checked_samples(n, x, y, sample_weight);
-      const auto rows = static_cast<index_t>(x.shape(0));
-      if (batch_size < 1) {
-        throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
-      }
-      EpochSettings settings{.batch_size = batch_size, .learning_rate = learning_rate};
-      if (schedule == "partial-gradients" || schedule == "fork-join") {
-        settings.schedule = Schedule::partial_gradients;
-        settings.fork_join = schedule == "fork-join";
-      } else if (schedule != "two-phase") {
-        throw std::invalid_argument("unknown schedule '" + schedule +
-                                    "'; known: two-phase, partial-gradients, fork-join");
-      }
-      std::vector<index_t> all;
-      const index_t* ids = nullptr;
-      index_t visited = rows;
-      if (order) {
-        ids = checked<index_t>(*order, "order", {-1}, "int64");
-        visited = static_cast<index_t>(order->shape(0));
-        const auto outside = std::find_if(ids, ids + visited, [&](index_t i) { return i < 0 || i >= rows; });
-        if (outside != ids + visited) {
-          throw std::invalid_argument("order holds " + std::to_string(*outside) + ", X has rows 0 to " +
-                                      std::to_string(rows - 1));
-        }
-      } else {
-        all.resize(static_cast<std::size_t>(rows));
-        std::iota(all.begin(), all.end(), index_t{0});
-        ids = all.data();
-      }
-      if (visited < 1) throw std::invalid_argument("an epoch needs at least one row, got none");
-      return run_without_gil(
-          [&] { return parmlp::train_epoch(n, *team.team, samples, ids, visited, settings, poll_); });
-    });
+    return std::visit(
+        [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
+          const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
+          const auto rows = static_cast<index_t>(x.shape(0));
+          if (batch_size < 1) {
+            throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
+          }
+          EpochSettings settings{.batch_size = batch_size, .learning_rate = learning_rate};
+          if (schedule == "partial-gradients" || schedule == "fork-join") {
+            settings.schedule = Schedule::partial_gradients;
+            settings.fork_join = schedule == "fork-join";
+          } else if (schedule != "two-phase") {
+            throw std::invalid_argument("unknown schedule '" + schedule +
+                                        "'; known: two-phase, partial-gradients, fork-join");
+          }
+          std::vector<index_t> all;
+          const index_t* ids = nullptr;
+          index_t visited = rows;
+          if (order) {
+            ids = checked<index_t>(*order, "order", {-1}, "int64");
+            visited = static_cast<index_t>(order->shape(0));
+            const auto outside =
+                std::find_if(ids, ids + visited, [&](index_t i) { return i < 0 || i >= rows; });
+            if (outside != ids + visited) {
+              throw std::invalid_argument("order holds " + std::to_string(*outside) + ", X has rows 0 to " +
+                                          std::to_string(rows - 1));
+            }
+          } else {
+            all.resize(static_cast<std::size_t>(rows));
+            std::iota(all.begin(), all.end(), index_t{0});
+            ids = all.data();
+          }
+          if (visited < 1) throw std::invalid_argument("an epoch needs at least one row, got none");
+          const auto poll = signal_poll();
+          return run_without_gil([&] {
+            return parmlp::train_epoch(*trainer, *team.team, samples, ids, visited, settings, poll);
+          });
+        },
+        trainer_);
   }
 
   nb::object predict(PyTeam& team, const AnyArray& x) {
@@ -298,21 +333,22 @@ class PyNetwork {
       T* out = nullptr;
       nb::object result =
           new_array<T>({static_cast<std::size_t>(rows), static_cast<std::size_t>(units.back())}, &out);
-      run_without_gil([&] { return parmlp::predict(n, *team.team, data, rows, out, poll_); });
+      const auto poll = signal_poll();
+      run_without_gil([&] { return parmlp::predict(n, *team.team, data, rows, out, poll); });
       return result;
     });
   }
 
  private:
-  static AnyNetwork make(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
+  static AnyTrainer make(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
                          const std::string& out_activation, const std::string& loss, const std::string& dtype,
                          double leaky_relu_slope) {
     const NetworkDescription d{layer_units, activation_named(hidden_activation),
                                activation_named(out_activation), loss_named(loss), leaky_relu_slope};
     check(d);
     const Target target = current_target();
-    if (dtype == "float32") return std::make_unique<Network<float>>(d, kernels_for<float>(target));
-    if (dtype == "float64") return std::make_unique<Network<double>>(d, kernels_for<double>(target));
+    if (dtype == "float32") return std::make_unique<Trainer<float>>(d, kernels_for<float>(target));
+    if (dtype == "float64") return std::make_unique<Trainer<double>>(d, kernels_for<double>(target));
     throw std::invalid_argument("unknown dtype '" + dtype + "'; known: float32, float64");
   }
 
@@ -348,9 +384,11 @@ class PyNetwork {
     return samples;
   }
 
+  // The data of every layer's weights and biases, all of the right shape and dtype.
   template <class T>
-  static void write(Network<T>& n, int moment, const std::vector<AnyArray>& coefs,
-                    const std::vector<AnyArray>& intercepts) {
+  static std::vector<std::pair<const T*, const T*>> checked_layers(const Network<T>& n,
+                                                                   const std::vector<AnyArray>& coefs,
+                                                                   const std::vector<AnyArray>& intercepts) {
     const auto layers = static_cast<std::size_t>(n.layers());
     if (coefs.size() != layers || intercepts.size() != layers) {
       throw std::invalid_argument("the network has " + std::to_string(layers) + " layers, got " +
@@ -358,7 +396,6 @@ class PyNetwork {
                                   std::to_string(intercepts.size()) + " intercepts");
     }
     const auto& d = n.description();
-    // All are checked before the first is written.
     std::vector<std::pair<const T*, const T*>> values;
     for (std::size_t l = 0; l < layers; ++l) {
       const auto layer = static_cast<index_t>(l);
@@ -368,7 +405,14 @@ class PyNetwork {
                      dtype_name<T>()),
           checked<T>(intercepts[l], ("intercepts" + at).c_str(), {d.units_out(layer)}, dtype_name<T>()));
     }
-    for (std::size_t l = 0; l < layers; ++l) {
+    return values;
+  }
+
+  template <class T>
+  static void write(Network<T>& n, int moment, const std::vector<AnyArray>& coefs,
+                    const std::vector<AnyArray>& intercepts) {
+    const auto values = checked_layers(n, coefs, intercepts);
+    for (std::size_t l = 0; l < values.size(); ++l) {
       n.write(moment, static_cast<index_t>(l), values[l].first, values[l].second);
     }
   }
@@ -388,10 +432,27 @@ class PyNetwork {
     return nb::make_tuple(coefs, intercepts);
   }
 
-  AnyNetwork network_;
+  AnyTrainer trainer_;
   std::mutex mutex_;  // two Python threads may share an estimator
-  SignalPoll poll_;
 };
+
+using Mt19937Key = nb::ndarray<std::uint32_t, nb::shape<Mt19937::kWords>, nb::c_contig, nb::device::cpu>;
+using RowOrder = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// RandomState.shuffle on an index array, with its MT19937 state changed in place; returns the new position.
+int shuffle_in_place(const Mt19937Key& key, int pos, const RowOrder& order) {
+  if (pos < 0 || pos > Mt19937::kWords) {
+    throw std::invalid_argument("pos must be 0 to 624, got " + std::to_string(pos));
+  }
+  const auto n = static_cast<index_t>(order.shape(0));
+  if (n > (index_t{1} << 32)) {
+    throw std::invalid_argument("at most 2^32 rows can be shuffled, got " + std::to_string(n));
+  }
+  const nb::gil_scoped_release release;
+  Mt19937 random{key.data(), pos};
+  shuffle_order(random, order.data(), n);
+  return random.pos;
+}
 
 template <class T>
 nb::object activate(const std::string& activation, const AnyArray& z, double slope) {
@@ -430,6 +491,8 @@ NB_MODULE(_core, m) {
                                                : activate<double>(activation, z, slope);
       },
       "activation"_a, "z"_a, "leaky_relu_slope"_a = 0.01);
+
+  m.def("shuffle_order", &shuffle_in_place, "key"_a.noconvert(), "pos"_a, "order"_a.noconvert());
 
   nb::class_<PyTeam>(m, "Team")
       .def(nb::init<const std::string&, int, std::optional<nb::capsule>>(), "engine"_a, "n_threads"_a,

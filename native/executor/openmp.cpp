@@ -1,7 +1,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
 #include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "executor/executor.h"
 
@@ -25,10 +30,36 @@ class OpenmpExecutor final : public Executor {
           "engine='openmp' was used before this process was forked, and the OpenMP runtime would hang in "
           "the child; use engine='threads' or 'serial', or the 'spawn' or 'forkserver' start method");
     }
+    check_threads(workers);
     return run_team_(function, context, workers);
   }
 
  private:
+  // libgomp ends the process when it cannot start a thread. So the first time a team grows, see whether the
+  // system gives that many.
+  static void check_threads(int workers) {
+    static std::mutex mutex;
+    static int checked = 1;
+    const std::lock_guard lock(mutex);
+    if (workers <= checked) return;
+    std::vector<std::thread> threads;
+    std::atomic<bool> leave{false};
+    bool enough = true;
+    try {
+      for (int w = 1; w < workers; ++w) threads.emplace_back([&] { leave.wait(false); });
+    } catch (const std::system_error&) {
+      enough = false;
+    }
+    leave.store(true);
+    leave.notify_all();
+    for (auto& thread : threads) thread.join();
+    if (!enough) {
+      throw std::runtime_error("could start only " + std::to_string(threads.size() + 1) + " of " +
+                               std::to_string(workers) + " OpenMP threads; use a smaller n_threads");
+    }
+    checked = workers;
+  }
+
   RunTeam run_team_;
 };
 

@@ -7,7 +7,7 @@ PhasePump::PhasePump(PhasedWork& work, int workers, WaitPolicy policy, std::func
       workers_(workers),
       policy_(policy),
       poll_(std::move(poll)),
-      next_poll_(std::chrono::steady_clock::now()),
+      next_poll_(std::chrono::steady_clock::now() + kPollInterval),
       shares_(new Share[static_cast<std::size_t>(workers)]) {
   tiles_[1].store(work_.tiles(), std::memory_order_relaxed);
 }
@@ -38,7 +38,7 @@ bool PhasePump::take(std::uint32_t phase, std::int64_t tiles, int owner, std::in
 void PhasePump::run_tile(std::int64_t tile, int worker) {
   if (stop_.load(std::memory_order_relaxed)) return;
   try {
-    work_.run_tile(tile, worker);
+    work_.run_tile(tile, worker, *this);
   } catch (...) {
     const std::lock_guard lock(error_mutex_);
     if (!error_) error_ = std::current_exception();
@@ -46,12 +46,15 @@ void PhasePump::run_tile(std::int64_t tile, int worker) {
   }
 }
 
-void PhasePump::poll_now_and_then(int worker) {
-  if (worker != 0 || !poll_) return;
-  const auto now = std::chrono::steady_clock::now();
-  if (now < next_poll_) return;
-  next_poll_ = now + std::chrono::milliseconds(20);
-  if (poll_()) stop_.store(true, std::memory_order_relaxed);
+bool PhasePump::stop_asked(int worker) {
+  if (worker == 0 && poll_) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= next_poll_) {
+      next_poll_ = now + kPollInterval;
+      if (poll_()) stop_.store(true, std::memory_order_relaxed);
+    }
+  }
+  return stopped();
 }
 
 void PhasePump::finish_phase(std::uint32_t phase) {
@@ -90,14 +93,14 @@ void PhasePump::work(int worker) {
       for (std::int64_t tile; take(phase, tiles, owner, &tile);) {
         run_tile(tile, worker);
         ++run;
-        poll_now_and_then(worker);
+        stop_asked(worker);
       }
     }
     own.run += run;
     if (run > 0 && done_.fetch_add(run, std::memory_order_acq_rel) + run == tiles) {
       finish_phase(phase);
     } else {
-      wait_while(phase_, phase, policy_, [&] { poll_now_and_then(worker); });
+      wait_while(phase_, phase, policy_, [&] { stop_asked(worker); });
     }
   }
 }

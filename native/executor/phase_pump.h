@@ -15,13 +15,22 @@
 
 namespace parmlp {
 
+// For tiles that take long: whether to give up, asked between parts of the tile.
+class StopCheck {
+ public:
+  virtual bool stop_asked(int worker) = 0;
+
+ protected:
+  ~StopCheck() = default;
+};
+
 // What is to be done: phases one after another, each a number of tiles that may run in any order.
 class PhasedWork {
  public:
   virtual ~PhasedWork() = default;
   // Tiles of the phase now open; at least 1.
   virtual std::int64_t tiles() const = 0;
-  virtual void run_tile(std::int64_t tile, int worker) = 0;
+  virtual void run_tile(std::int64_t tile, int worker, StopCheck& check) = 0;
   // Called by one worker when every tile of the open phase has run, while the others wait: opens the next.
   // Returns false when there is none.
   virtual bool advance() = 0;
@@ -31,14 +40,19 @@ class PhasedWork {
 // system has taken off its core between tiles holds nobody up, and the others take its share. Each worker
 // owns a range of a phase's tiles, the same every step, so that its weights stay in its cache; when that
 // is empty it takes from the others.
-class PhasePump {
+class PhasePump final : public StopCheck {
  public:
-  // poll(): called on worker 0 between tiles, at most every 20 ms; true asks the run to stop.
+  // poll(): called on worker 0 between tiles, at most every kPollInterval; true asks the run to stop.
   PhasePump(PhasedWork& work, int workers, WaitPolicy policy, std::function<bool()> poll);
+
+  // A poll may wait for a busy interpreter's lock (5 ms); Ctrl-C is to be heard within 0.2 s.
+  static constexpr std::chrono::milliseconds kPollInterval{50};
 
   // What every worker of the team calls. Returns when no phase is left, or soon after a stop.
   void work(int worker);
 
+  // Polls now and then on worker 0.
+  bool stop_asked(int worker) override;
   bool stopped() const { return stop_.load(std::memory_order_relaxed); }
   // Throws what a tile threw, if one did.
   void rethrow();
@@ -54,7 +68,7 @@ class PhasePump {
 
   bool take(std::uint32_t phase, std::int64_t tiles, int owner, std::int64_t* tile);
   void run_tile(std::int64_t tile, int worker);
-  void poll_now_and_then(int worker);
+
   void finish_phase(std::uint32_t phase);
 
   PhasedWork& work_;

@@ -104,6 +104,7 @@ struct GeluTanh {
   template <class V>
   PARMLP_INLINE V derivative(V, V z) const {
     using T = decltype(z[0] + 0);
+    z = at_most(at_least(z, T(-1e4)), T(1e4));  // z^2 must not overflow; the limits are reached long before
     const V u = T(0.79788456080286535588) * (z + T(0.044715) * z * z * z);
     const V du = T(0.79788456080286535588) * (1 + T(3 * 0.044715) * z * z);
     const V t = tanh(u);
@@ -116,11 +117,11 @@ struct Silu {
   static constexpr bool kNeedsZ = true;
   template <class V>
   PARMLP_INLINE V value(V z) const {
-    return z * sigmoid(z);
+    return z / (1 + exp(-z));  // sigmoid() itself stops short of 0, and z may be huge
   }
   template <class V>
   PARMLP_INLINE V derivative(V, V z) const {
-    const V s = sigmoid(z);
+    const V s = 1 / (1 + exp(-z));
     return s * (1 + z * (1 - s));
   }
 };

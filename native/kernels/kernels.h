@@ -39,8 +39,11 @@ struct LayerBackward {
   const T* a;  // the layer's activations
   const T* z;  // its pre-activations; null unless the derivative needs them
   index_t a_stride;
-  T* out;
+  T* out;         // row-major; null when only the weight gradient reads the deltas
+  T* out_panels;  // the same deltas as panels of (panel_rows, width), the B operand of the weight gradient
   index_t out_stride;
+  index_t panel_rows;  // of the whole minibatch
+  index_t panel_row;   // the first of these rows
   Activation activation;
   T slope;
 };
@@ -56,8 +59,12 @@ struct OutputDelta {
   const T* y;              // (n, units), or null
   const int* labels;       // (n,) class indices, when y is null
   const T* sample_weight;  // (n,), or null
-  T* delta;
+  T* delta;                // row-major, as in LayerBackward
+  T* delta_panels;         // and in panels
   index_t delta_stride;
+  index_t panel_rows;  // of the whole minibatch
+  index_t panel_row;   // the first of these rows
+  PanelLayout layout;  // of the last layer's weights: columns are the outputs
   Activation activation;
   Loss loss;
 };
@@ -92,8 +99,9 @@ struct WeightTile {
   GradientUse use;
   const T* a;  // (batch, n_in)
   index_t a_stride;
-  const T* delta;  // (batch, n_out)
-  index_t delta_stride;
+  const T* delta_panels;  // (batch, n_out) in panels of (panel_rows, width)
+  index_t panel_rows;
+  index_t panel_row;  // where this batch, or shard of one, begins
   index_t batch;
   index_t first_row, end_row;  // first_row is a multiple of 8
   index_t first_panel, end_panel;

@@ -62,8 +62,9 @@ static void layer_backward(const LayerBackward<T>& args) {
           const Vec<T> a = load(args.a + at);
           Vec<T> z = a;
           if constexpr (activation.kNeedsZ) z = load(args.z + at);
-          store(args.out + r * args.out_stride + column + c,
-                load(sums.values + r * width + c) * activation.derivative(a, z));
+          const Vec<T> delta = load(sums.values + r * width + c) * activation.derivative(a, z);
+          if (args.out) store(args.out + r * args.out_stride + column + c, delta);
+          store(args.out_panels + column * args.panel_rows + (args.panel_row + r) * width + c, delta);
         }
       }
     });

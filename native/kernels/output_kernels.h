@@ -67,7 +67,6 @@ static double output_delta(const OutputDelta<T>& args) {
   double total = 0;
   for (index_t r = 0; r < args.rows; ++r) {
     T* a = args.out + r * args.out_stride;
-    T* delta = args.delta + r * args.delta_stride;
     const index_t id = args.row_ids[r];
     const T* y = args.y ? args.y + id * args.units : nullptr;
     const int label = args.y ? 0 : args.labels[id];
@@ -94,7 +93,13 @@ static double output_delta(const OutputDelta<T>& args) {
       if (args.loss == Loss::mse && args.activation == Activation::sigmoid) {
         d = kept * Sigmoid{}.derivative(value, value);
       }
-      store(delta + j, args.sample_weight ? d * weight : d);
+      if (args.sample_weight) d = d * weight;
+      if (args.delta) store(args.delta + r * args.delta_stride + j, d);
+      const index_t panel = args.layout.panel_of(j);
+      const index_t column = args.layout.first_column(panel);
+      store(args.delta_panels + column * args.panel_rows + (args.panel_row + r) * args.layout.width(panel) +
+                (j - column),
+            d);
     }
     double loss = 0;
     switch (args.loss) {

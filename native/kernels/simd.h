@@ -96,14 +96,39 @@ PARMLP_INLINE Vec<double> sqrt(Vec<double> a) {
 #endif
 }
 
-// NaN in x passes through both: the comparison is false and x itself is returned.
-template <class T>
-PARMLP_INLINE Vec<T> at_least(Vec<T> x, T low) {
+// NaN in x passes through both: a comparison with it is false and x itself is returned. The instructions
+// return their second operand when either is NaN.
+PARMLP_INLINE Vec<float> at_least(Vec<float> x, float low) {
+#if defined(__FMA__)
+  return reinterpret_cast<Vec<float>>(
+      _mm256_max_ps(reinterpret_cast<__m256>(splat(low)), reinterpret_cast<__m256>(x)));
+#else
   return x < low ? splat(low) : x;
+#endif
 }
-template <class T>
-PARMLP_INLINE Vec<T> at_most(Vec<T> x, T high) {
+PARMLP_INLINE Vec<double> at_least(Vec<double> x, double low) {
+#if defined(__FMA__)
+  return reinterpret_cast<Vec<double>>(
+      _mm256_max_pd(reinterpret_cast<__m256d>(splat(low)), reinterpret_cast<__m256d>(x)));
+#else
+  return x < low ? splat(low) : x;
+#endif
+}
+PARMLP_INLINE Vec<float> at_most(Vec<float> x, float high) {
+#if defined(__FMA__)
+  return reinterpret_cast<Vec<float>>(
+      _mm256_min_ps(reinterpret_cast<__m256>(splat(high)), reinterpret_cast<__m256>(x)));
+#else
   return x > high ? splat(high) : x;
+#endif
+}
+PARMLP_INLINE Vec<double> at_most(Vec<double> x, double high) {
+#if defined(__FMA__)
+  return reinterpret_cast<Vec<double>>(
+      _mm256_min_pd(reinterpret_cast<__m256d>(splat(high)), reinterpret_cast<__m256d>(x)));
+#else
+  return x > high ? splat(high) : x;
+#endif
 }
 
 // Lanes added from the first to the last.

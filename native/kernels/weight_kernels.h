@@ -112,12 +112,12 @@ static double weight_tile(const WeightTile<T>& tile) {
         add_shards(tile.bias_gradients + column, tile.shard_stride, tile.shards, width, bias_sums);
       }
     } else {
-      const T* delta = tile.delta + column;
+      const T* delta = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width;
       multiply<T>({.a = tile.a + tile.first_row,
                    .a_row = 1,
                    .a_k = tile.a_stride,
                    .b = delta,
-                   .b_k = tile.delta_stride,
+                   .b_k = width,
                    .rows = rows,
                    .depth = tile.batch},
                   vectors, sums.values);
@@ -125,7 +125,7 @@ static double weight_tile(const WeightTile<T>& tile) {
         Vec<T> total[PanelLayout::kMaxVectors] = {};
         for (index_t k = 0; k < tile.batch; ++k) {
           for (index_t c = 0; c < vectors; ++c) {
-            total[c] += load(delta + k * tile.delta_stride + c * kLength);
+            total[c] += load(delta + k * width + c * kLength);
           }
         }
         for (index_t c = 0; c < vectors; ++c) store(bias_sums + c * kLength, total[c]);

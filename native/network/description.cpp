@@ -83,6 +83,15 @@ void check(const NetworkDescription& d) {
                                   " units is larger than the 2^31 supported");
     }
   }
+  // Far beyond any memory, and far below where offsets would overflow.
+  double parameters = 0;
+  for (index_t l = 0; l < d.layers(); ++l) {
+    parameters += static_cast<double>(d.units_in(l)) * static_cast<double>(d.units_out(l));
+  }
+  if (parameters > 0x1p44) {
+    throw std::invalid_argument("the network has " + std::to_string(parameters) +
+                                " weights; at most 2^44 are supported");
+  }
   if (d.hidden == Activation::softmax || d.hidden == Activation::exp) {
     throw std::invalid_argument("softmax and exp are output activations, not hidden ones");
   }

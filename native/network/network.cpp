@@ -1,6 +1,8 @@
 #include "network/network.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 namespace parmlp {
@@ -71,7 +73,8 @@ SolverStep<T> Network<T>::solver_step(double learning_rate, double weight) const
       .one_minus_beta_1 = static_cast<T>(1 - s.beta_1),
       .beta_2 = static_cast<T>(s.beta_2),
       .one_minus_beta_2 = static_cast<T>(1 - s.beta_2),
-      .epsilon = static_cast<T>(s.epsilon),
+      // Not zero in T: padding has no gradient, and must not become 0 / 0.
+      .epsilon = std::max(static_cast<T>(s.epsilon), std::numeric_limits<T>::min()),
       .decay = static_cast<T>(1 - learning_rate * s.weight_decay),
       .alpha = static_cast<T>(s.alpha),
       .inverse_weight = static_cast<T>(1 / weight),

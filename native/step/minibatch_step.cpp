@@ -10,9 +10,18 @@ namespace {
 // layers at once; a larger one would fetch every weight from L3 again for each block.
 constexpr index_t kFusedWeightBytes = index_t{640} << 10;
 
-// Rows of a tile: enough tiles for the workers of a large machine, not more rows than a kernel takes, and
-// full register tiles of 8.
-index_t rows_per_tile(index_t batch) { return std::clamp<index_t>(batch / 16 / 8 * 8, 8, kMaxTileRows); }
+// A last layer this small goes back through its weights while its rows' activations are still in L2.
+constexpr index_t kNarrowLayerBytes = index_t{128} << 10;
+
+// Rows of a tile that goes through all layers: enough tiles for the workers of a large machine, not more
+// rows than a kernel takes, and full register tiles of 8.
+index_t fused_rows_per_tile(index_t batch) {
+  return std::clamp<index_t>(batch / 16 / 8 * 8, 8, kMaxTileRows);
+}
+
+// Rows of a tile of one layer and panel: the panels of W come from L3 once for each block of rows, so
+// blocks are tall; the panels make tiles enough.
+index_t layer_rows_per_tile(index_t batch) { return std::clamp<index_t>(batch / 2 / 8 * 8, 8, kMaxTileRows); }
 
 // A stride that is a multiple of a large power of two puts a column of the matrix into a few sets of L1.
 template <class T>
@@ -24,19 +33,24 @@ index_t padded_stride(index_t columns, index_t vector_length) {
   return stride;
 }
 
+template <class T>
+T* row_or_null(AlignedBuffer<T>& buffer, index_t offset) {
+  return buffer.empty() ? nullptr : buffer.data() + offset;
+}
+
 }  // namespace
 
 template <class T>
-MinibatchStep<T>::MinibatchStep(Network<T>& network, const Samples<T>& samples, Schedule schedule,
-                                index_t max_batch, index_t shards)
-    : network_(network), samples_(samples), schedule_(schedule), shards_(shards) {
+MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t shards)
+    : network_(network), schedule_(schedule), max_batch_(max_batch), shards_(shards) {
   const NetworkDescription& d = network.description();
   const bool keep_z = needs_preactivation(d.hidden);
   for (index_t l = 0; l <= d.layers(); ++l) {
     Buffers b;
     b.stride = padded_stride<T>(d.layer_units[static_cast<std::size_t>(l)], network.kernels().vector_length);
     b.a = AlignedBuffer<T>(max_batch * b.stride);
-    if (l > 0) b.delta = AlignedBuffer<T>(max_batch * b.stride);
+    if (l > 0) b.delta_panels = AlignedBuffer<T>(max_batch * network.place(l - 1).layout.padded_columns());
+    if (l > 1) b.delta = AlignedBuffer<T>(max_batch * b.stride);
     if (keep_z && l > 0 && l < d.layers()) b.z = AlignedBuffer<T>(max_batch * b.stride);
     buffers_.push_back(std::move(b));
   }
@@ -52,8 +66,10 @@ void MinibatchStep<T>::plan(index_t batch) {
   plan_weight_blocks(batch);
   const index_t layers = network_.layers();
   const index_t blocks = static_cast<index_t>(blocks_.size());
-  const index_t per_tile = rows_per_tile(batch);
-  row_tiles_ = (batch + per_tile - 1) / per_tile;
+  const bool fused = network_.parameter_count() * static_cast<index_t>(sizeof(T)) <= kFusedWeightBytes;
+  const auto tiles_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
+  row_tiles_ = tiles_of(fused_rows_per_tile(batch));
+  layer_row_tiles_ = tiles_of(layer_rows_per_tile(batch));
 
   if (schedule_ == Schedule::partial_gradients) {
     phases_.push_back({Phase::shards, 0, shards_});
@@ -62,20 +78,25 @@ void MinibatchStep<T>::plan(index_t batch) {
     return;
   }
   losses_.assign(static_cast<std::size_t>(row_tiles_), 0.0);
-  const index_t weight_bytes = network_.parameter_count() * static_cast<index_t>(sizeof(T));
-  if (weight_bytes <= kFusedWeightBytes) {
+  if (fused) {
     phases_.push_back({Phase::rows, 0, row_tiles_});
   } else {
     phases_.push_back({Phase::gather, 0, row_tiles_});
     for (index_t l = 0; l + 1 < layers; ++l) {
-      phases_.push_back({Phase::forward, l, row_tiles_ * network_.place(l).layout.panels});
+      phases_.push_back({Phase::forward, l, layer_row_tiles_ * network_.place(l).layout.panels});
     }
     phases_.push_back({Phase::output, layers - 1, row_tiles_});
-    for (index_t l = layers - 1; l > 0; --l) {
-      phases_.push_back({Phase::backward, l, row_tiles_ * network_.place(l).transposed_layout.panels});
+    for (index_t l = layers - (last_layer_is_narrow() ? 2 : 1); l > 0; --l) {
+      phases_.push_back({Phase::backward, l, layer_row_tiles_ * network_.place(l).transposed_layout.panels});
     }
   }
   phases_.push_back({Phase::weights, 0, blocks});
+}
+
+template <class T>
+bool MinibatchStep<T>::last_layer_is_narrow() const {
+  const PanelLayout& layout = network_.place(network_.layers() - 1).transposed_layout;
+  return layout.size() * static_cast<index_t>(sizeof(T)) <= kNarrowLayerBytes;
 }
 
 template <class T>
@@ -129,7 +150,13 @@ template <class T>
 void MinibatchStep<T>::gather(Range rows) {
   const index_t features = network_.description().layer_units.front();
   Buffers& b = buffers(0);
+  constexpr index_t kLine = 64 / sizeof(T);
   for (index_t r = rows.begin; r < rows.end; ++r) {
+    // Rows come in random order, so no hardware prefetcher sees the next one coming.
+    if (r + 1 < batch_) {
+      const T* next = samples_.x + row_ids_[r + 1] * features;
+      for (index_t k = 0; k < features; k += kLine) __builtin_prefetch(next + k);
+    }
     std::memcpy(b.a.data() + r * b.stride, samples_.x + row_ids_[r] * features,
                 static_cast<std::size_t>(features) * sizeof(T));
   }
@@ -152,7 +179,7 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
         .end_panel = end_panel,
         .out = out.a.data() + r * out.stride,
         .out_stride = out.stride,
-        .z = out.z.empty() ? nullptr : out.z.data() + r * out.stride,
+        .z = row_or_null(out.z, r * out.stride),
         .activation = d.activation(layer),
         .slope = static_cast<T>(d.leaky_relu_slope),
     });
@@ -174,8 +201,12 @@ double MinibatchStep<T>::output(Range rows) {
       .y = samples_.y,
       .labels = samples_.labels,
       .sample_weight = samples_.sample_weight,
-      .delta = out.delta.data() + rows.begin * out.stride,
+      .delta = row_or_null(out.delta, rows.begin * out.stride),
+      .delta_panels = out.delta_panels.data(),
       .delta_stride = out.stride,
+      .panel_rows = max_batch_,
+      .panel_row = rows.begin,
+      .layout = network_.place(last).layout,
       .activation = d.output,
       .loss = d.loss,
   });
@@ -197,10 +228,13 @@ void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, 
         .first_panel = first_panel,
         .end_panel = end_panel,
         .a = in.a.data() + r * in.stride,
-        .z = in.z.empty() ? nullptr : in.z.data() + r * in.stride,
+        .z = row_or_null(in.z, r * in.stride),
         .a_stride = in.stride,
-        .out = in.delta.data() + r * in.stride,
+        .out = row_or_null(in.delta, r * in.stride),
+        .out_panels = in.delta_panels.data(),
         .out_stride = in.stride,
+        .panel_rows = max_batch_,
+        .panel_row = r,
         .activation = d.hidden,
         .slope = static_cast<T>(d.leaky_relu_slope),
     });
@@ -230,8 +264,9 @@ double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use,
       .use = use,
       .a = in.a.data() + rows.begin * in.stride,
       .a_stride = in.stride,
-      .delta = out.delta.data() + rows.begin * out.stride,
-      .delta_stride = out.stride,
+      .delta_panels = out.delta_panels.data(),
+      .panel_rows = max_batch_,
+      .panel_row = rows.begin,
       .batch = rows.size(),
       .first_row = block.first_row,
       .end_row = block.end_row,
@@ -255,8 +290,9 @@ double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use,
 }
 
 template <class T>
-void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile) {
+void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::function<bool()>& stop_asked) {
   const auto row_tile = [&](index_t index) { return share(batch_, row_tiles_, index); };
+  const auto layer_row_tile = [&](index_t index) { return share(batch_, layer_row_tiles_, index); };
   const auto at = static_cast<std::size_t>(tile);
   switch (phase.kind) {
     case Phase::rows:
@@ -268,15 +304,20 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile) {
     case Phase::forward: {
       // Neighbouring tiles share a block of rows, which stays in L2 while the panels of W pass by.
       const index_t panels = network_.place(phase.layer).layout.panels;
-      forward(phase.layer, row_tile(tile / panels), tile % panels, tile % panels + 1);
+      forward(phase.layer, layer_row_tile(tile / panels), tile % panels, tile % panels + 1);
       break;
     }
-    case Phase::output:
+    case Phase::output: {
       losses_[at] = output(row_tile(tile));
+      const index_t last = network_.layers() - 1;
+      if (last > 0 && last_layer_is_narrow()) {
+        backward(last, row_tile(tile), 0, network_.place(last).transposed_layout.panels);
+      }
       break;
+    }
     case Phase::backward: {
       const index_t panels = network_.place(phase.layer).transposed_layout.panels;
-      backward(phase.layer, row_tile(tile / panels), tile % panels, tile % panels + 1);
+      backward(phase.layer, layer_row_tile(tile / panels), tile % panels, tile % panels + 1);
       break;
     }
     case Phase::weights:
@@ -286,10 +327,14 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile) {
       const Range rows = share(batch_, shards_, tile);
       double loss = 0;
       for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
+        if (stop_asked()) return;
         loss += rows_to_deltas({r, std::min(r + kMaxTileRows, rows.end)});
       }
       losses_[at] = loss;
-      for (const WeightBlock& block : blocks_) weight_block(block, GradientUse::store, rows, tile);
+      for (const WeightBlock& block : blocks_) {
+        if (stop_asked()) return;
+        weight_block(block, GradientUse::store, rows, tile);
+      }
       break;
     }
     case Phase::apply:

@@ -1,6 +1,7 @@
 // One step of minibatch backpropagation, written once: a list of phases of independent tiles.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "network/network.h"
@@ -28,7 +29,7 @@ struct Phase {
     rows,      // gather a block of rows, forward and backward through all layers (narrow networks)
     gather,    // copy a block of rows (wide networks, from here on)
     forward,   // one layer: a block of rows times a panel of W
-    output,    // the last layer and its deltas, for a block of rows
+    output,    // the last layer and its deltas, and those below it if it is narrow, for a block of rows
     backward,  // one layer: a block of deltas times a panel of W^T
     weights,   // A^T D for a block of one matrix, and the solver on it
     shards,    // partial gradients: one worker's rows, forward, backward and gradient
@@ -43,13 +44,18 @@ template <class T>
 class MinibatchStep {
  public:
   // `shards` is used by partial_gradients alone.
-  MinibatchStep(Network<T>& network, const Samples<T>& samples, Schedule schedule, index_t max_batch,
-                index_t shards);
+  MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t shards);
+
+  Schedule schedule() const { return schedule_; }
+  index_t max_batch() const { return max_batch_; }
+  index_t shards() const { return shards_; }
+  void set_samples(const Samples<T>& samples) { samples_ = samples; }
 
   // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish().
   void begin(const index_t* row_ids, index_t batch, double learning_rate);
   const std::vector<Phase>& phases() const { return phases_; }
-  void run_tile(const Phase& phase, index_t tile);
+  // stop_asked() is asked between the parts of a long tile, and leaves it unfinished when true.
+  void run_tile(const Phase& phase, index_t tile, const std::function<bool()>& stop_asked);
   // After the last phase: the minibatch's loss, scikit-learn's average over sample weights plus
   // alpha/2 sum W^2 / weight with the weights from before the update.
   double finish();
@@ -58,9 +64,10 @@ class MinibatchStep {
   // One layer's buffers for a minibatch, row-major with a padded stride.
   struct Buffers {
     index_t stride = 0;
-    AlignedBuffer<T> a;      // activations (batch, units)
-    AlignedBuffer<T> z;      // pre-activations, if the derivative needs them
-    AlignedBuffer<T> delta;  // dLoss/dz
+    AlignedBuffer<T> a;             // activations (batch, units)
+    AlignedBuffer<T> z;             // pre-activations, if the derivative needs them
+    AlignedBuffer<T> delta;         // dLoss/dz, where a layer below needs it
+    AlignedBuffer<T> delta_panels;  // and as the weight gradient reads it: panels of (max_batch, width)
   };
   struct WeightBlock {
     index_t layer, first_row, end_row, panel;
@@ -76,6 +83,7 @@ class MinibatchStep {
   }
   void plan(index_t batch);
   void plan_weight_blocks(index_t batch);
+  bool last_layer_is_narrow() const;
   void gather(Range rows);
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
   double output(Range rows);
@@ -84,8 +92,9 @@ class MinibatchStep {
   double weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
 
   Network<T>& network_;
-  const Samples<T> samples_;
+  Samples<T> samples_;
   const Schedule schedule_;
+  const index_t max_batch_;
   const index_t shards_;
   std::vector<Buffers> buffers_;
   AlignedBuffer<T> shard_gradients_;
@@ -93,7 +102,8 @@ class MinibatchStep {
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;
   index_t planned_batch_ = -1;
-  index_t row_tiles_ = 0;
+  index_t row_tiles_ = 0;          // of the phases that take rows through whole layers
+  index_t layer_row_tiles_ = 0;    // of those that take them through one panel
   std::vector<double> losses_;     // by row tile or shard, added in that order
   std::vector<double> penalties_;  // by weight block, likewise
 

@@ -16,7 +16,9 @@ class EpochWork final : public PhasedWork {
   }
 
   std::int64_t tiles() const override { return step_.phases()[phase_].tiles; }
-  void run_tile(std::int64_t tile, int) override { step_.run_tile(step_.phases()[phase_], tile); }
+  void run_tile(std::int64_t tile, int worker, StopCheck& check) override {
+    step_.run_tile(step_.phases()[phase_], tile, [&] { return check.stop_asked(worker); });
+  }
 
   bool advance() override {
     if (++phase_ < step_.phases().size()) return true;
@@ -65,7 +67,7 @@ class PredictWork final : public PhasedWork {
   std::int64_t tiles() const override { return (rows_ + kMaxTileRows - 1) / kMaxTileRows; }
   bool advance() override { return false; }
 
-  void run_tile(std::int64_t tile, int worker) override {
+  void run_tile(std::int64_t tile, int worker, StopCheck&) override {
     const NetworkDescription& d = network_.description();
     const index_t first = tile * kMaxTileRows;
     const index_t rows = std::min(kMaxTileRows, rows_ - first);
@@ -113,12 +115,18 @@ class PredictWork final : public PhasedWork {
 }  // namespace
 
 template <class T>
-EpochResult train_epoch(Network<T>& network, Team& team, const Samples<T>& samples, const index_t* order,
+EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& samples, const index_t* order,
                         index_t rows, const EpochSettings& settings, const std::function<bool()>& poll) {
   const auto start = std::chrono::steady_clock::now();
-  MinibatchStep<T> step(network, samples, settings.schedule, std::min(settings.batch_size, rows),
-                        team.workers());
-  EpochWork<T> work(step, order, rows, settings);
+  const index_t max_batch = std::min(settings.batch_size, rows);
+  auto& step = trainer.step;
+  if (!step || step->schedule() != settings.schedule || step->max_batch() != max_batch ||
+      step->shards() != team.workers()) {
+    step.reset();  // before the new one, which may be large
+    step = std::make_unique<MinibatchStep<T>>(trainer.network, settings.schedule, max_batch, team.workers());
+  }
+  step->set_samples(samples);
+  EpochWork<T> work(*step, order, rows, settings);
   EpochResult result;
   do {
     result.stopped = !team.run(work, settings.fork_join, poll, result.tiles, result.workers);
@@ -139,7 +147,7 @@ bool predict(Network<T>& network, Team& team, const T* x, index_t rows, T* out,
 }
 
 #define PARMLP_INSTANTIATE(T)                                                                      \
-  template EpochResult train_epoch(Network<T>&, Team&, const Samples<T>&, const index_t*, index_t, \
+  template EpochResult train_epoch(Trainer<T>&, Team&, const Samples<T>&, const index_t*, index_t, \
                                    const EpochSettings&, const std::function<bool()>&);            \
   template bool predict(Network<T>&, Team&, const T*, index_t, T*, const std::function<bool()>&);
 PARMLP_INSTANTIATE(float)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "network/network.h"
@@ -25,9 +26,19 @@ struct EpochResult {
   bool stopped = false;  // poll() asked; the last minibatch may be applied in part
 };
 
+// A network with the buffers of its step, which stay from epoch to epoch while their sizes fit.
+template <class T>
+struct Trainer {
+  Trainer(NetworkDescription description, const Kernels<T>& kernels)
+      : network(std::move(description), kernels) {}
+
+  Network<T> network;
+  std::unique_ptr<MinibatchStep<T>> step;
+};
+
 // Trains on rows order[0..rows). Throws what a worker threw.
 template <class T>
-EpochResult train_epoch(Network<T>& network, Team& team, const Samples<T>& samples, const index_t* order,
+EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& samples, const index_t* order,
                         index_t rows, const EpochSettings& settings, const std::function<bool()>& poll);
 
 // Output activations (rows, outputs) of x (rows, features), both C-contiguous. Returns false if stopped.

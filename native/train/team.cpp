@@ -6,6 +6,7 @@ namespace parmlp {
 
 bool Team::run(PhasedWork& work, bool fresh_threads, const std::function<bool()>& poll,
                std::vector<std::int64_t>& tiles, int& workers) {
+  const std::lock_guard busy(busy_);
   PhasePump pump(work, workers_, workers_ <= usable_cores() ? kDedicatedCores : kSharedCores, poll);
   const TeamFunction function = [](void* context, int worker, int) {
     const FlushDenormals flush;

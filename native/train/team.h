@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "executor/executor.h"
@@ -26,6 +27,7 @@ class Team {
  private:
   std::unique_ptr<Executor> executor_;
   int workers_;
+  std::mutex busy_;  // a second caller of run() waits its turn
 };
 
 }  // namespace parmlp
