@@ -10,6 +10,27 @@ namespace parmlp {
 // sums of a (64, 24) float tile are 6 KB of stack and stay in L1.
 constexpr index_t kMaxTileRows = 64;
 
+// out (rows, features) = x[row_ids].
+template <class T>
+struct Gather {
+  const T* x;
+  index_t features;        // also x's stride
+  const index_t* row_ids;  // (rows,)
+  index_t rows;
+  index_t rows_to_come;  // ids that follow those of this call, for prefetching
+  T* out;
+  index_t out_stride;
+};
+
+// Rows of x that a later call will gather.
+template <class T>
+struct UpcomingRows {
+  const T* x;
+  index_t features;
+  const index_t* row_ids;
+  index_t rows;
+};
+
 // out (rows, columns) = activation(a (rows, n_in) * weights (n_in, columns) + bias), for some panels.
 template <class T>
 struct LayerForward {
@@ -24,7 +45,8 @@ struct LayerForward {
   index_t out_stride;
   T* z;  // pre-activations, same stride as out; null unless the derivative needs them
   Activation activation;
-  T slope;  // of leaky_relu
+  T slope;                   // of leaky_relu
+  UpcomingRows<T> upcoming;  // fetched into L2 while this runs
 };
 
 // out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.
@@ -126,6 +148,7 @@ struct Kernels {
   const char* target;
   index_t vector_length;
 
+  void (*gather)(const Gather<T>&);
   void (*layer_forward)(const LayerForward<T>&);
   void (*layer_backward)(const LayerBackward<T>&);
   // Returns the sum of the rows' losses, each times its sample weight.

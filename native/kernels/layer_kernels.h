@@ -1,4 +1,4 @@
-// Forward and backward through one layer, for a tile of rows.
+// A tile of rows: gathered, forward and backward through one layer.
 
 namespace parmlp::PARMLP_TARGET {
 
@@ -9,9 +9,40 @@ struct alignas(64) TileSums {
 };
 
 template <class T>
+static void gather(const Gather<T>& args) {
+  constexpr int kLength = Simd<T>::kLength;
+  constexpr index_t kLine = 64 / sizeof(T);
+  const index_t features = args.features;
+  // Rows come in random order, so no hardware prefetcher sees the next ones coming: 4 KB ahead, a row at
+  // least.
+  const index_t near = 1024 / features < 1 ? 1 : 1024 / features;
+  const index_t ahead = near > 16 ? 16 : near;
+  for (index_t r = 0; r < args.rows; ++r) {
+    if (r + ahead < args.rows + args.rows_to_come) {
+      const T* next = args.x + args.row_ids[r + ahead] * features;
+      for (index_t k = 0; k < features; k += kLine) __builtin_prefetch(next + k);
+      __builtin_prefetch(next + features - 1);
+    }
+    const T* from = args.x + args.row_ids[r] * features;
+    T* to = args.out + r * args.out_stride;
+    if (features < kLength) {
+      for (index_t k = 0; k < features; ++k) to[k] = from[k];
+    } else {
+      for (index_t k = 0; k + kLength <= features; k += kLength) store(to + k, load(from + k));
+      store(to + features - kLength, load(from + features - kLength));
+    }
+  }
+}
+
+template <class T>
 static void layer_forward(const LayerForward<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
   TileSums<T> sums;
+  LineStream<T> lines(args.upcoming);
+  if (lines.count() > 0) {
+    const index_t blocks = (args.rows + kRegisterRows[3] - 1) / kRegisterRows[3];
+    lines.pace(args.layout.rows * (args.end_panel - args.first_panel) * blocks);
+  }
   for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
     const index_t vectors = args.layout.vectors(panel);
     const index_t width = vectors * kLength;
@@ -22,7 +53,8 @@ static void layer_forward(const LayerForward<T>& args) {
                  .b = args.weights + column * args.layout.rows,
                  .b_k = width,
                  .rows = args.rows,
-                 .depth = args.layout.rows},
+                 .depth = args.layout.rows,
+                 .lines = lines.count() > 0 ? &lines : nullptr},
                 vectors, sums.values);
     with_activation(args.activation, args.slope, [&](auto activation) {
       for (index_t r = 0; r < args.rows; ++r) {

@@ -12,12 +12,57 @@ constexpr int kRegisterRows[4] = {0, 8, 6, 4};
 constexpr int kRegisterRows[4] = {0, 4, 3, 2};
 #endif
 
+// The cache lines of some rows of x, one after another, to be fetched a few at a time between
+// multiplications: asked for all at once they would fill the core's miss buffers and stall the loads of the
+// arithmetic.
+template <class T>
+class LineStream {
+ public:
+  PARMLP_INLINE explicit LineStream(const UpcomingRows<T>& rows) : rows_(rows) { open_row(); }
+
+  PARMLP_INLINE index_t count() const { return rows_.rows * ((rows_.features + kLine - 1) / kLine + 1); }
+  // Spreads the lines over so many steps of depth.
+  PARMLP_INLINE void pace(index_t depth) {
+    const index_t steps = depth / count();
+    steps_ = steps < 2 ? 2 : steps > 16 ? 16 : steps;
+  }
+  // Steps of depth between two lines.
+  PARMLP_INLINE index_t steps() const { return steps_; }
+
+  PARMLP_INLINE void fetch_next() {
+    if (row_ == rows_.rows) return;
+    __builtin_prefetch(at_, 0, 2);
+    if (at_ == end_) {
+      ++row_;
+      open_row();
+    } else {
+      at_ = at_ + kLine < end_ ? at_ + kLine : end_;
+    }
+  }
+
+ private:
+  static constexpr index_t kLine = 64 / sizeof(T);
+
+  PARMLP_INLINE void open_row() {
+    if (row_ == rows_.rows) return;
+    at_ = rows_.x + rows_.row_ids[row_] * rows_.features;
+    end_ = at_ + rows_.features - 1;
+  }
+
+  UpcomingRows<T> rows_;
+  index_t row_ = 0;
+  const T* at_ = nullptr;
+  const T* end_ = nullptr;  // the row's last element
+  index_t steps_ = 2;
+};
+
 // sums[r][c] (+)= sum over k, ascending, of a[r * a_row + k * a_k] * b[k * b_k + c], for R rows and N
 // vectors of columns. Each element is one chain of fused multiply-adds from zero, whatever the tile,
 // so no choice of tile changes a bit, and blocks over k continue the chain through `sums`.
-template <class T, int R, int N>
+template <class T, int R, int N, bool kFetch>
 PARMLP_INLINE void multiply_registers(const T* a, index_t a_row, index_t a_k, const T* b, index_t b_k,
-                                      index_t depth, T* sums, index_t sums_stride, bool first) {
+                                      index_t depth, T* sums, index_t sums_stride, bool first,
+                                      LineStream<T>* lines) {
   using V = Vec<T>;
   constexpr int kLength = Simd<T>::kLength;
   V acc[R][N];
@@ -28,18 +73,23 @@ PARMLP_INLINE void multiply_registers(const T* a, index_t a_row, index_t a_k, co
       acc[r][c] = first ? V{} : load(sums + r * sums_stride + c * kLength);
     }
   }
-  for (index_t k = 0; k < depth; ++k) {
-    V bk[N];
+  const index_t steps = kFetch ? lines->steps() : depth;
+  for (index_t done = 0; done < depth; done += steps) {
+    if constexpr (kFetch) lines->fetch_next();
+    const index_t left = depth - done < steps ? depth - done : steps;
+    for (index_t k = 0; k < left; ++k) {
+      V bk[N];
 #pragma GCC unroll 3
-    for (int c = 0; c < N; ++c) bk[c] = load(b + c * kLength);
+      for (int c = 0; c < N; ++c) bk[c] = load(b + c * kLength);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const V ar = splat(a[r * a_row]);
+      for (int r = 0; r < R; ++r) {
+        const V ar = splat(a[r * a_row]);
 #pragma GCC unroll 3
-      for (int c = 0; c < N; ++c) acc[r][c] = fma(ar, bk[c], acc[r][c]);
+        for (int c = 0; c < N; ++c) acc[r][c] = fma(ar, bk[c], acc[r][c]);
+      }
+      a += a_k;
+      b += b_k;
     }
-    a += a_k;
-    b += b_k;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -57,9 +107,10 @@ struct Product {
   index_t b_k;
   index_t rows;
   index_t depth;
+  LineStream<T>* lines = nullptr;  // fetched meanwhile
 };
 
-template <class T, int N, bool kRowsContiguous>
+template <class T, int N, bool kRowsContiguous, bool kFetch>
 __attribute__((noinline)) static void multiply_block(const Product<T>& p, index_t first_row, int rows,
                                                      index_t first_k, index_t depth, T* sums) {
   constexpr index_t kWidth = N * Simd<T>::kLength;
@@ -71,11 +122,11 @@ __attribute__((noinline)) static void multiply_block(const Product<T>& p, index_
   T* out = sums + first_row * kWidth;
   const bool first = first_k == 0;
   switch (rows) {
-#define PARMLP_ROWS(R)                                                                 \
-  case R:                                                                              \
-    if constexpr (R <= kRegisterRows[N]) {                                             \
-      multiply_registers<T, R, N>(a, a_row, a_k, b, p.b_k, depth, out, kWidth, first); \
-    }                                                                                  \
+#define PARMLP_ROWS(R)                                                                                  \
+  case R:                                                                                               \
+    if constexpr (R <= kRegisterRows[N]) {                                                              \
+      multiply_registers<T, R, N, kFetch>(a, a_row, a_k, b, p.b_k, depth, out, kWidth, first, p.lines); \
+    }                                                                                                   \
     break;
     PARMLP_ROWS(1)
     PARMLP_ROWS(2)
@@ -107,9 +158,11 @@ PARMLP_INLINE void multiply_vectors(const Product<T>& p, T* sums) {
     for (index_t i = 0; i < blocks; ++i) {
       const index_t rows = base + (i < larger ? 1 : 0);
       if (p.a_row == 1) {
-        multiply_block<T, N, true>(p, row, static_cast<int>(rows), k, depth, sums);
+        multiply_block<T, N, true, false>(p, row, static_cast<int>(rows), k, depth, sums);
+      } else if (p.lines) {
+        multiply_block<T, N, false, true>(p, row, static_cast<int>(rows), k, depth, sums);
       } else {
-        multiply_block<T, N, false>(p, row, static_cast<int>(rows), k, depth, sums);
+        multiply_block<T, N, false, false>(p, row, static_cast<int>(rows), k, depth, sums);
       }
       row += rows;
     }

@@ -61,9 +61,35 @@ PARMLP_INLINE double row_log_loss(const OutputDelta<T>& args, const T* a, const 
 
 PARMLP_INLINE double poisson_term(double y, double a) { return xlogy(y, __builtin_log(y / a)) - y + a; }
 
+// The targets of one vector of units of one row.
+template <class T>
+PARMLP_INLINE Vec<T> load_targets(const T* y, int label, index_t first_unit, index_t units) {
+  constexpr int kLength = Simd<T>::kLength;
+  if (!y) {
+    const auto lanes = lane_ids<T>();
+    return lanes == static_cast<decltype(lanes[0] + 0)>(label - first_unit) ? splat(T(1)) : Vec<T>{};
+  }
+  if (units - first_unit >= kLength) return load(y + first_unit);
+  Vec<T> target{};
+  for (index_t lane = 0; lane < units - first_unit; ++lane) target[lane] = y[first_unit + lane];
+  return target;
+}
+
+// value - target in the lanes of units that exist, 0 in the padding.
+template <class T>
+PARMLP_INLINE Vec<T> residual(Vec<T> value, Vec<T> target, index_t first_unit, index_t units) {
+  const auto lanes = lane_ids<T>();
+  const index_t left = units - first_unit;
+  const auto count = static_cast<decltype(lanes[0] + 0)>(left < Simd<T>::kLength ? left : Simd<T>::kLength);
+  return lanes < count ? value - target : Vec<T>{};
+}
+
 template <class T>
 static double output_delta(const OutputDelta<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
+  const bool sigmoid_mse = args.loss == Loss::mse && args.activation == Activation::sigmoid;
+  const bool squared = args.loss == Loss::mse || args.loss == Loss::squared_error;
+  Vec<T> squares{};  // weighted, over all rows: the sum of a tile has one order, by lanes and then rows
   double total = 0;
   for (index_t r = 0; r < args.rows; ++r) {
     T* a = args.out + r * args.out_stride;
@@ -72,54 +98,30 @@ static double output_delta(const OutputDelta<T>& args) {
     const int label = args.y ? 0 : args.labels[id];
     const T weight = args.sample_weight ? args.sample_weight[id] : T(1);
     if (args.activation == Activation::softmax) softmax_row(a, args.units);
-    Vec<T> squares{};
-    for (index_t j = 0; j < args.units; j += kLength) {
-      const index_t left = args.units - j;
-      const auto lanes = lane_ids<T>();
-      using Lane = decltype(lanes[0] + 0);
-      Vec<T> target{};
-      if (!y) {
-        target = lanes == static_cast<Lane>(label - j) ? splat(T(1)) : Vec<T>{};
-      } else if (left >= kLength) {
-        target = load(y + j);
-      } else {
-        for (index_t lane = 0; lane < left; ++lane) target[lane] = y[j + lane];
+    for (index_t panel = 0, j = 0; panel < args.layout.panels; ++panel) {
+      const index_t width = args.layout.width(panel);
+      T* out = args.delta_panels + j * args.panel_rows + (args.panel_row + r) * width;
+      for (index_t c = 0; c < width; c += kLength, j += kLength) {
+        const Vec<T> value = load(a + j);
+        const Vec<T> difference = residual<T>(value, load_targets(y, label, j, args.units), j, args.units);
+        Vec<T> delta = difference * weight;
+        if (squared) squares = fma(difference, delta, squares);
+        if (sigmoid_mse) delta = delta * Sigmoid{}.derivative(value, value);
+        store(out + c, delta);
+        if (args.delta) store(args.delta + r * args.delta_stride + j, delta);
       }
-      const Vec<T> value = load(a + j);
-      const Vec<T> kept =
-          lanes < static_cast<Lane>(left < kLength ? left : kLength) ? value - target : Vec<T>{};
-      squares = squares + kept * kept;
-      Vec<T> d = kept;
-      if (args.loss == Loss::mse && args.activation == Activation::sigmoid) {
-        d = kept * Sigmoid{}.derivative(value, value);
-      }
-      if (args.sample_weight) d = d * weight;
-      if (args.delta) store(args.delta + r * args.delta_stride + j, d);
-      const index_t panel = args.layout.panel_of(j);
-      const index_t column = args.layout.first_column(panel);
-      store(args.delta_panels + column * args.panel_rows + (args.panel_row + r) * args.layout.width(panel) +
-                (j - column),
-            d);
     }
     double loss = 0;
-    switch (args.loss) {
-      case Loss::mse:
-        loss = 0.5 * sum_lanes<T>(squares);
-        break;
-      case Loss::squared_error:
-        loss = 0.5 * sum_lanes<T>(squares) / static_cast<double>(args.units);
-        break;
-      case Loss::log_loss:
-        loss = row_log_loss(args, a, y, label);
-        break;
-      case Loss::poisson:
-        for (index_t j = 0; j < args.units; ++j) {
-          loss += poisson_term(static_cast<double>(y[j]), static_cast<double>(a[j]));
-        }
-        break;
+    if (args.loss == Loss::log_loss) loss = row_log_loss(args, a, y, label);
+    if (args.loss == Loss::poisson) {
+      for (index_t j = 0; j < args.units; ++j) {
+        loss += poisson_term(static_cast<double>(y[j]), static_cast<double>(a[j]));
+      }
     }
-    total += args.sample_weight ? static_cast<double>(weight) * loss : loss;
+    total += static_cast<double>(weight) * loss;
   }
+  if (args.loss == Loss::mse) return 0.5 * sum_lanes<T>(squares);
+  if (args.loss == Loss::squared_error) return 0.5 * sum_lanes<T>(squares) / static_cast<double>(args.units);
   return total;
 }
 

@@ -39,35 +39,35 @@ PARMLP_INLINE Vec<double> scale_by_power_of_two(Vec<double> x, Simd<double>::I n
          reinterpret_cast<Vec<double>>((rest + 1023) << 52);
 }
 
-// exp(x) = p 2^n: p in [0.70, 1.42] and n as integers.
-PARMLP_INLINE Vec<float> exp_parts(Vec<float> x, Simd<float>::I* n_out) {
+// exp(x) = p 2^n, p in [0.70, 1.42]. `shifted` is n + magic: adding the magic number, 1.5 * 2^23 + 127,
+// rounds to an integer and leaves n + 127, the exponent field of 2^n, in the lowest bits.
+constexpr float kExpMagic = 12582912.0f + 127.0f;
+
+PARMLP_INLINE Vec<float> exp_parts(Vec<float> x, Vec<float>* shifted) {
   using V = Vec<float>;
-  const V magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const V shifted = fma(x, splat(1.44269504088896341f), magic);
-  const V n = shifted - magic;
+  *shifted = fma(x, splat(1.44269504088896341f), splat(kExpMagic));
+  const V n = *shifted - kExpMagic;
   V r = fma(n, splat(-0.693359375f), x);
   r = fma(n, splat(2.12194440e-4f), r);
-  V p = horner(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-               5.0000001201e-1f);
-  *n_out = reinterpret_cast<Simd<float>::I>(shifted) - reinterpret_cast<Simd<float>::I>(magic);
+  const V p = horner(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
+                     1.6666665459e-1f, 5.0000001201e-1f);
   return fma(p, r * r, r) + 1.0f;
 }
 
 PARMLP_INLINE Vec<float> exp(Vec<float> x) {
   // Outside these the result is inf or below the smallest denormal.
   x = at_most(at_least(x, -104.0f), 89.0f);
-  Simd<float>::I n;
-  const Vec<float> p = exp_parts(x, &n);
-  return scale_by_power_of_two(p, n);
+  Vec<float> shifted;
+  const Vec<float> p = exp_parts(x, &shifted);
+  return scale_by_power_of_two(
+      p, reinterpret_cast<Simd<float>::I>(shifted) - reinterpret_cast<Simd<float>::I>(splat(kExpMagic)));
 }
 
-// exp for |x| <= 87, where 2^n p is normal and n can be added to p's exponent; NaN stays NaN, for its
-// exponent is all ones and n is then arbitrary: the select restores it.
+// exp for |x| <= 87, where 2^n is a normal number; NaN stays NaN through p.
 PARMLP_INLINE Vec<float> exp_in_range(Vec<float> x) {
-  Simd<float>::I n;
-  const Vec<float> p = exp_parts(x, &n);
-  const Vec<float> e = reinterpret_cast<Vec<float>>(reinterpret_cast<Simd<float>::I>(p) + (n << 23));
-  return x == x ? e : x;
+  Vec<float> shifted;
+  const Vec<float> p = exp_parts(x, &shifted);
+  return p * reinterpret_cast<Vec<float>>(reinterpret_cast<Simd<float>::U>(shifted) << 23);
 }
 
 PARMLP_INLINE Vec<double> exp(Vec<double> x) {

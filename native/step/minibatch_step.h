@@ -51,8 +51,9 @@ class MinibatchStep {
   index_t shards() const { return shards_; }
   void set_samples(const Samples<T>& samples) { samples_ = samples; }
 
-  // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish().
-  void begin(const index_t* row_ids, index_t batch, double learning_rate);
+  // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish(), and so must the
+  // `upcoming` ids after them: those of the next minibatch, whose rows are fetched meanwhile.
+  void begin(const index_t* row_ids, index_t batch, index_t upcoming, double learning_rate);
   const std::vector<Phase>& phases() const { return phases_; }
   // stop_asked() is asked between the parts of a long tile, and leaves it unfinished when true.
   void run_tile(const Phase& phase, index_t tile, const std::function<bool()>& stop_asked);
@@ -85,7 +86,8 @@ class MinibatchStep {
   void plan_weight_blocks(index_t batch);
   bool last_layer_is_narrow() const;
   void gather(Range rows);
-  void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
+  // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
+  void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
   double output(Range rows);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
   double rows_to_deltas(Range rows);
@@ -109,6 +111,7 @@ class MinibatchStep {
 
   const index_t* row_ids_ = nullptr;
   index_t batch_ = 0;
+  index_t upcoming_ = 0;
   double weight_ = 0;
   SolverStep<T> solver_step_{};
 };

@@ -37,7 +37,9 @@ class EpochWork final : public PhasedWork {
  private:
   void begin_step() {
     phase_ = 0;
-    step_.begin(order_ + first_, std::min(settings_.batch_size, rows_ - first_), settings_.learning_rate);
+    const index_t batch = std::min(settings_.batch_size, rows_ - first_);
+    const index_t upcoming = std::min(settings_.batch_size, rows_ - first_ - batch);
+    step_.begin(order_ + first_, batch, upcoming, settings_.learning_rate);
   }
 
   MinibatchStep<T>& step_;
@@ -92,6 +94,7 @@ class PredictWork final : public PhasedWork {
           .z = nullptr,
           .activation = d.activation(l),
           .slope = static_cast<T>(d.leaky_relu_slope),
+          .upcoming = {},
       });
       in = out;
       in_stride = stride_;

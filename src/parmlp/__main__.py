@@ -1,0 +1,6 @@
+"""`python -m parmlp` is the `parmlp` command."""
+
+from parmlp.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""The OpenMP team function (native/bindings/openmp_module.cpp)."""
+
+def team_function() -> object: ...

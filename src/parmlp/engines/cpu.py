@@ -1,0 +1,180 @@
+"""The CPU engines: from ``engine=`` and ``n_threads=`` to a native team of workers.
+
+Results do not depend on what is chosen here: with the default schedule the trained weights are the
+same bits for every engine and every number of threads. So all choices below are about time alone.
+"""
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from joblib.parallel import get_active_backend
+
+from parmlp import _core
+
+#: Engines by name, as ``engine=`` takes them besides "auto".
+ENGINES = ("serial", "threads", "openmp")
+
+#: Orders of work within a minibatch step; docs/schedules say what each does.
+SCHEDULES = ("two-phase", "partial-gradients", "fork-join")
+
+# engine="auto" gives every thread at least this much arithmetic in a minibatch step. A step on two
+# threads costs two barriers, 0.1 us each while everyone spins, some us when a worker has to be
+# woken; a core does 30 to 100 GFLOP/s, so this is about 5 us of work a thread: less, and the
+# barriers and the other thread's share of cache misses eat what the second thread brings.
+_FLOPS_PER_THREAD = 400_000.0
+
+_OPENMP_REMEDY = (
+    "Install an OpenMP runtime (libgomp comes with GCC, libomp-dev with Clang) and rebuild parmlp: "
+    "'pip install --force-reinstall --no-deps --no-binary parmlp parmlp'. Or use engine='threads', "
+    "which gives the same results."
+)
+
+
+class EngineUnavailableError(RuntimeError):
+    """An engine that this machine or this build cannot run; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """Whether an engine can be used here.
+
+    Attributes
+    ----------
+    name : str
+    available : bool
+    reason : str or None
+        Why it is not available.
+    remedy : str or None
+        What to do about it.
+    """
+
+    name: str
+    available: bool
+    reason: str | None = None
+    remedy: str | None = None
+
+
+def engine_statuses() -> list[EngineStatus]:
+    """Return the status of every engine, in the order of ``ENGINES``."""
+    return [_openmp_status() if n == "openmp" else EngineStatus(n, True) for n in ENGINES]
+
+
+def default_n_threads() -> int:
+    """Return the most threads used where ``n_threads`` is None.
+
+    The usable cores (affinity and cgroup quota), at most ``OMP_NUM_THREADS`` where that is set, and
+    one inside a worker of joblib or multiprocessing, where the processes are the parallelism.
+    """
+    if multiprocessing.parent_process() is not None or _in_joblib_worker():
+        return 1
+    cores = _core.usable_cores()
+    # "4" or, for nested regions, "4,2": the outermost number counts
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(cores, int(first)) if first.isdecimal() and int(first) > 0 else cores
+
+
+def make_team(
+    engine: str,
+    n_threads: int | None,
+    layer_units: Sequence[int],
+    rows: int,
+    *,
+    warn: bool = True,
+) -> _core.Team:
+    """Return the workers that run the tiles of a network's steps.
+
+    Parameters
+    ----------
+    engine : {"auto", "serial", "threads", "openmp"}
+        "auto" takes "threads" where the work of a step pays for the barriers, else "serial".
+    n_threads : int or None
+        None: :func:`default_n_threads`, and for "auto" only as many as the work keeps busy;
+        -1: all usable cores; otherwise that number.
+    layer_units : sequence of int
+        Units of each layer, inputs first.
+    rows : int
+        Rows of a minibatch.
+    warn : bool, default=True
+        Warn when ``n_threads`` exceeds the usable cores.
+
+    Raises
+    ------
+    ValueError
+        For an unknown engine, ``n_threads`` 0 or below -1, or several threads for "serial".
+    EngineUnavailableError
+        When the engine cannot be used on this machine or in this build.
+    """
+    if engine != "auto":
+        _check_engine(engine)
+    if n_threads is not None and (n_threads == 0 or n_threads < -1):
+        raise ValueError(
+            f"n_threads={n_threads} is not possible: give a number of threads, -1 for all usable "
+            "cores, or None to let parmlp choose."
+        )
+    if engine == "serial":
+        if n_threads is not None and n_threads > 1:
+            raise ValueError(
+                f"engine='serial' runs on one thread, but n_threads={n_threads}: use "
+                "engine='threads', or leave n_threads at None."
+            )
+        return _core.Team("serial", 1)
+
+    cores = _core.usable_cores()
+    if n_threads is None:
+        size = default_n_threads()
+        if engine == "auto":
+            size = min(size, max(1, int(_flops_per_step(layer_units, rows) / _FLOPS_PER_THREAD)))
+    else:
+        size = cores if n_threads == -1 else n_threads
+    if warn and size > cores:
+        warnings.warn(
+            f"n_threads={size} is more than the {cores} usable cores: training works and gives the "
+            "same result, but threads that share a core are slower than one thread a core.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if engine == "auto":
+        engine = "serial" if size == 1 else "threads"
+    if engine == "openmp":
+        return _core.Team("openmp", size, openmp_team=_openmp_team())
+    return _core.Team(engine, size)
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}: parmlp has {', '.join(ENGINES)} (or 'auto').")
+
+
+def _openmp_status() -> EngineStatus:
+    try:
+        import_module("parmlp._openmp")
+    except ImportError as error:
+        reason = f"parmlp's OpenMP extension could not be loaded ({error})."
+        return EngineStatus("openmp", False, reason, _OPENMP_REMEDY)
+    return EngineStatus("openmp", True)
+
+
+def _openmp_team() -> Any:
+    status = _openmp_status()
+    if not status.available:
+        raise EngineUnavailableError(
+            f"engine='openmp' is not available: {status.reason} {status.remedy}"
+        )
+    return import_module("parmlp._openmp").team_function()
+
+
+def _in_joblib_worker() -> bool:
+    backend, _ = get_active_backend()
+    return (getattr(backend, "nesting_level", 0) or 0) > 0
+
+
+def _flops_per_step(layer_units: Sequence[int], rows: int) -> float:
+    # a multiply and an add each for forward, weight gradient and, but for the first layer, deltas
+    products = [float(n) * m for n, m in pairwise(layer_units)]
+    return rows * (4.0 * products[0] + 6.0 * sum(products[1:]))

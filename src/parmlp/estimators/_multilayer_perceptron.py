@@ -1,0 +1,422 @@
+"""What both estimators share: from data and parameters to a training run, and prediction."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from parmlp.engines import make_team
+from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
+from parmlp.estimators._row_order import RowOrder
+from parmlp.estimators._scikit_learn import check_sample_weight
+from parmlp.estimators._session import NetworkKind, Session, SolverSettings
+from parmlp.estimators._training import TrainingRun, Validation, train
+from parmlp.estimators._weights import Weights, check_weights, draw_weights
+from parmlp.estimators.report import EpochReport
+
+Array = NDArray[Any]
+
+# Prediction needs no loss, but a native network wants one that its output can have.
+_ANY_LOSS = {
+    "identity": "squared_error",
+    "logistic": "log_loss",
+    "softmax": "log_loss",
+    "exp": "poisson",
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Checked targets, and the network's outputs that they are compared with.
+
+    Attributes
+    ----------
+    values : ndarray
+        Classifier: int32 class indices of shape (n_samples,), or booleans of shape (n_samples,
+        n_labels). Regressor: floats of shape (n_samples, n_outputs).
+    n_outputs : int
+    out_activation : str
+        In scikit-learn's names.
+    stratify : ndarray of shape (n_samples,) or None
+        What a validation split keeps the proportions of.
+    """
+
+    values: Array
+    n_outputs: int
+    out_activation: str
+    stratify: Array | None
+
+
+class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
+    """Base of :class:`MLPClassifier` and :class:`MLPRegressor`, which document the parameters."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    # Parameters
+    hidden_layer_sizes: Any
+    activation: str
+    solver: str
+    alpha: float
+    batch_size: int | Literal["auto"]
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    loss: str
+    shuffle: bool
+    random_state: int | np.random.RandomState | None
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    out_activation: str
+    weight_init: str
+    weight_decay: float
+    leaky_relu_slope: float
+    engine: str
+    n_threads: int | None
+    schedule: str
+    dtype: str
+    callback: Callable[[EpochReport], object] | None
+
+    # Fitted attributes, scikit-learn's
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    n_iter_: int
+    t_: int
+    n_layers_: int
+    n_outputs_: int
+    n_features_in_: int
+    out_activation_: str
+
+    # Fitted attributes, ours
+    engine_: str
+    n_threads_: int
+    schedule_: str
+    simd_: str
+    stop_reason_: str
+    training_seconds_: float
+    tiles_per_worker_: list[int]
+
+    _no_improvement_count: int
+    _session: Session | None
+
+    @abstractmethod
+    def __init__(self, **parameters: Any) -> None:
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+    @abstractmethod
+    def _encode_targets(self, y: Any, incremental: bool) -> Targets:
+        """Return checked ``y`` as targets; a classifier defines its classes here if need be."""
+
+    @abstractmethod
+    def _core_targets(self, values: Array, dtype: np.dtype[Any]) -> Array:
+        """Return the values of :class:`Targets` as the native core takes them."""
+
+    @abstractmethod
+    def _make_score(self, values: Array, sample_weight: Array | None) -> Callable[[Array], float]:
+        """Return what scores output activations of held-out rows with these targets."""
+
+    # ------------------------------------------------------------------ training
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> None:
+        self._check_trainable(incremental)
+        hidden = hidden_units(self.hidden_layer_sizes)
+        continues = hasattr(self, "coefs_") and (incremental or self.warm_start)
+        weights = self._weights_to_continue(hidden) if continues else None
+        X, y = self._validate_data(X, y, weights)
+        if sample_weight is not None:
+            sample_weight = self._validate_sample_weight(sample_weight, X)
+        targets = self._encode_targets(y, incremental)
+
+        random_state = check_random_state(self.random_state)
+        if weights is None:
+            units = [X.shape[1], *hidden, targets.n_outputs]
+            weights = draw_weights(units, self.weight_init, self.activation, X.dtype, random_state)
+            self._start_fitted_attributes(targets, weights)
+        elif targets.n_outputs != self.n_outputs_:
+            raise ValueError(
+                f"y needs {targets.n_outputs} outputs, but this estimator was fitted with "
+                f"{self.n_outputs_}: use a new one, or fit with warm_start=False."
+            )
+        self.out_activation_ = targets.out_activation
+        self._prepare_scores()
+
+        train_rows, validation = self._hold_out(X, targets, sample_weight, random_state)
+        rows = RowOrder(train_rows, self.shuffle, random_state)
+        batch_size = self._rows_per_batch(rows.n_rows)
+        team = make_team(self.engine, self.n_threads, weights.layer_units, batch_size)
+        session = self._session_to_train(incremental)
+        network = session.open(self._network_kind(weights, self.loss), weights, float(self.alpha))
+        self.engine_, self.n_threads_ = team.engine, team.size
+        self.schedule_, self.simd_ = self.schedule, network.simd
+        # from here on there are weights, even if the first epoch raises
+        self.coefs_, self.intercepts_ = weights.coefs, weights.intercepts
+        self._session = session
+        run = TrainingRun(
+            network=network,
+            team=team,
+            learning_rate=session.learning_rate,
+            X=X,
+            targets=self._core_targets(targets.values, X.dtype),
+            sample_weight=sample_weight,
+            rows=rows,
+            batch_size=batch_size,
+            max_epochs=1 if incremental else int(self.max_iter),
+            incremental=incremental,
+            continues=continues,
+            validation=validation,
+        )
+        try:
+            train(self, run)
+        finally:
+            if self.stop_reason_ == "diverged":
+                self._session = None  # its moments are not finite: partial_fit starts new ones
+
+    def _check_trainable(self, incremental: bool) -> None:
+        if self.solver == "lbfgs":
+            raise ValueError(
+                "solver='lbfgs' is not available in parmlp: use 'adam', 'adamw' or 'sgd', or "
+                f"sklearn.neural_network.{type(self).__name__} for lbfgs."
+            )
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
+    def _weights_to_continue(self, hidden: list[int]) -> Weights:
+        weights = check_weights(
+            self.coefs_, self.intercepts_, self.n_features_in_, self.n_outputs_, self.dtype
+        )
+        present = weights.layer_units[1:-1]
+        if present != hidden:
+            raise ValueError(
+                f"hidden_layer_sizes is {hidden}, but the weights to continue from have hidden "
+                f"layers of {present} units: set hidden_layer_sizes to {present}, or fit with "
+                "warm_start=False."
+            )
+        return weights
+
+    def _validate_data(self, X: Any, y: Any, weights: Weights | None) -> tuple[Array, Any]:
+        """Return X dense, C-contiguous and of the network's dtype, and y as checked by kind."""
+        dtype: Any = (np.float64, np.float32)
+        if weights is not None:
+            dtype = weights.dtype
+        elif self.dtype != "auto":
+            dtype = np.dtype(self.dtype)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=is_regressor(self),
+            dtype=dtype,
+            order="C",
+            reset=weights is None,
+        )
+        if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
+            y = column_or_1d(y, warn=True)
+        return _dense(X), y
+
+    def _validate_sample_weight(self, sample_weight: Any, X: Array) -> Array:
+        with np.errstate(over="ignore"):  # an error below
+            weights: Array = check_sample_weight(sample_weight, X).astype(X.dtype, copy=False)
+        if not np.isfinite(weights).all():
+            raise ValueError(f"sample_weight contains values too large for {X.dtype}.")
+        if not weights.any():
+            raise ValueError("sample_weight is 0 for every row: at least one must be positive.")
+        return weights
+
+    def _start_fitted_attributes(self, targets: Targets, weights: Weights) -> None:
+        self.n_outputs_ = targets.n_outputs
+        self.n_layers_ = len(weights.layer_units)
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.loss_curve_ = []
+        self.best_loss_ = None
+        self.validation_scores_ = None
+        self.best_validation_score_ = None
+        self._no_improvement_count = 0
+
+    def _prepare_scores(self) -> None:
+        """Have the records that this way of stopping compares with, and only those."""
+        if self.early_stopping:
+            self.best_loss_ = None
+            if self.best_validation_score_ is None or self.validation_scores_ is None:
+                self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        else:
+            self.validation_scores_ = self.best_validation_score_ = None
+            if self.best_loss_ is None:
+                self.best_loss_ = np.inf
+
+    def _hold_out(
+        self,
+        X: Array,
+        targets: Targets,
+        sample_weight: Array | None,
+        random_state: np.random.RandomState,
+    ) -> tuple[NDArray[np.int64] | int, Validation | None]:
+        """Split rows for early stopping: the rows to train on (or how many), and the others."""
+        n_samples = X.shape[0]
+        if not self.early_stopping:
+            return n_samples, None
+        train_rows, held_out = train_test_split(
+            np.arange(n_samples, dtype=np.int64),
+            random_state=random_state,
+            test_size=self.validation_fraction,
+            stratify=targets.stratify,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        w = None if sample_weight is None else sample_weight[held_out]
+        if w is not None and w.sum() == 0:
+            raise ValueError(
+                "sample_weight sums to 0 over the rows held out for early stopping: remove rows of "
+                "weight 0, or increase validation_fraction."
+            )
+        return train_rows, Validation(X[held_out], self._make_score(targets.values[held_out], w))
+
+    def _rows_per_batch(self, n_rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=4,
+            )
+        return min(int(self.batch_size), n_rows)
+
+    def _session_to_train(self, incremental: bool) -> Session:
+        """Return the solver that ``partial_fit`` continues, or a new one."""
+        session = getattr(self, "_session", None)
+        if incremental and isinstance(session, Session):
+            return session
+        return Session(
+            SolverSettings(
+                solver=self.solver,
+                learning_rate_init=float(self.learning_rate_init),
+                learning_rate=self.learning_rate,
+                power_t=float(self.power_t),
+                momentum=float(self.momentum),
+                nesterovs_momentum=bool(self.nesterovs_momentum),
+                beta_1=float(self.beta_1),
+                beta_2=float(self.beta_2),
+                epsilon=float(self.epsilon),
+                weight_decay=float(self.weight_decay),
+            )
+        )
+
+    def _network_kind(self, weights: Weights, loss: str) -> NetworkKind:
+        return NetworkKind(
+            layer_units=tuple(weights.layer_units),
+            activation=self.activation,
+            out_activation=self.out_activation_,
+            loss=loss,
+            dtype=str(weights.dtype),
+            leaky_relu_slope=float(self.leaky_relu_slope),
+        )
+
+    # ---------------------------------------------------------------- prediction
+
+    def _output_activations(self, X: ArrayLike) -> Array:
+        """Return the network's outputs for checked ``X``, of shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        weights = check_weights(
+            self.coefs_, self.intercepts_, self.n_features_in_, self.n_outputs_, self.dtype
+        )
+        X = _dense(
+            validate_data(
+                self, X, accept_sparse=["csr", "csc"], dtype=weights.dtype, order="C", reset=False
+            )
+        )
+        network = self._network_kind(weights, _ANY_LOSS[self.out_activation_]).build()
+        network.set_parameters(weights.coefs, weights.intercepts)
+        # fit has warned of too many threads
+        team = make_team(self.engine, self.n_threads, weights.layer_units, X.shape[0], warn=False)
+        return network.predict(team, X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coefs_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # --------------------------------------------------------------- model files
+
+    def _restore_fitted(
+        self,
+        *,
+        coefs: list[Array],
+        intercepts: list[Array],
+        classes: Array | None,
+        multilabel: bool,
+        n_iter: int,
+        feature_names: Array | None,
+    ) -> None:
+        """Make this estimator as one just fitted with these weights, with a fresh optimizer.
+
+        Parameters
+        ----------
+        coefs, intercepts : list of ndarray
+        classes : ndarray or None
+            Of a classifier, sorted.
+        multilabel : bool
+            Whether the classes are labels of which a row can have several.
+        n_iter : int
+        feature_names : ndarray of str or None
+
+        Raises
+        ------
+        ValueError
+            When the weights do not form a network for these classes.
+        """
+        n_features = int(np.shape(coefs[0])[0]) if coefs and np.ndim(coefs[0]) == 2 else 0
+        targets = self._restore_targets(classes, multilabel, int(np.shape(intercepts[-1])[0]))
+        weights = check_weights(coefs, intercepts, n_features, targets.n_outputs)
+        self.n_features_in_ = n_features
+        if feature_names is not None:
+            self.feature_names_in_ = np.asarray(feature_names, dtype=object)
+        self._start_fitted_attributes(targets, weights)
+        self.out_activation_ = targets.out_activation
+        self._prepare_scores()
+        self._session = None
+        self.n_iter_ = n_iter
+        self.coefs_, self.intercepts_ = weights.coefs, weights.intercepts
+
+    @abstractmethod
+    def _restore_targets(self, classes: Array | None, multilabel: bool, n_outputs: int) -> Targets:
+        """Define the targets of a network with ``n_outputs`` outputs that is not fitted here."""
+
+
+def _dense(X: Any) -> Array:
+    """Return X as a C-contiguous array; sparse X becomes dense, n_samples * n_features values."""
+    dense: Array = X.toarray(order="C") if sparse.issparse(X) else X
+    return dense
