@@ -23,6 +23,7 @@
 #include "network/network.h"
 #include "train/epoch.h"
 #include "train/legacy_shuffle.h"
+#include "train/owned_mutex.h"
 #include "train/team.h"
 
 namespace nb = nanobind;
@@ -185,7 +186,7 @@ class PyNetwork {
   }
 
   // Waits without the GIL: who holds the mutex trains, and polls for signals with the GIL.
-  std::unique_lock<std::mutex> locked() {
+  std::unique_lock<OwnedMutex> locked() {
     const nb::gil_scoped_release release;
     return std::unique_lock(mutex_);
   }
@@ -433,7 +434,7 @@ class PyNetwork {
   }
 
   AnyTrainer trainer_;
-  std::mutex mutex_;  // two Python threads may share an estimator
+  OwnedMutex mutex_;  // two Python threads may share an estimator
 };
 
 using Mt19937Key = nb::ndarray<std::uint32_t, nb::shape<Mt19937::kWords>, nb::c_contig, nb::device::cpu>;
@@ -472,6 +473,8 @@ nb::object activate(const std::string& activation, const AnyArray& z, double slo
 NB_MODULE(_core, m) {
   using namespace parmlp;
   m.doc() = "parmlp's native core: networks, the minibatch step and the engines that run it.";
+  // An estimator that is alive when the interpreter exits is no leak worth a warning to its user.
+  nb::set_leak_warnings(false);
   m.attr("compiler") = PARMLP_COMPILER;
 
   m.def("simd_targets", [] {

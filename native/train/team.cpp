@@ -1,5 +1,7 @@
 #include "train/team.h"
 
+#include <mutex>
+
 #include "train/flush_denormals.h"
 
 namespace parmlp {

@@ -3,11 +3,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "executor/executor.h"
 #include "executor/phase_pump.h"
+#include "train/owned_mutex.h"
 
 namespace parmlp {
 
@@ -27,7 +27,7 @@ class Team {
  private:
   std::unique_ptr<Executor> executor_;
   int workers_;
-  std::mutex busy_;  // a second caller of run() waits its turn
+  OwnedMutex busy_;  // a second caller of run() waits its turn
 };
 
 }  // namespace parmlp
