@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -21,6 +22,7 @@
 #include "executor/executor.h"
 #include "kernels/dispatch.h"
 #include "network/network.h"
+#include "train/compress.h"
 #include "train/epoch.h"
 #include "train/legacy_shuffle.h"
 #include "train/owned_mutex.h"
@@ -174,6 +176,109 @@ class PyTeam {
   std::unique_ptr<Team> team;
 };
 
+// Sparse rows of either precision: scipy's CSR arrays, borrowed, or rows compressed here.
+class PySparseRows {
+ public:
+  // Columns must ascend within each row, without duplicates.
+  PySparseRows(const nb::object& starts, const nb::object& columns, const nb::object& values,
+               index_t features)
+      : kept_(nb::make_tuple(starts, columns, values)) {
+    const auto starts_array = nb::cast<AnyArray>(starts);
+    const auto columns_array = nb::cast<AnyArray>(columns);
+    const auto values_array = nb::cast<AnyArray>(values);
+    const index_t* start = checked<index_t>(starts_array, "indptr", {-1}, "int64");
+    const auto rows = static_cast<index_t>(starts_array.size()) - 1;
+    const auto entries = static_cast<index_t>(values_array.size());
+    const int* column = checked<int>(columns_array, "indices", {entries}, "int32");
+    if (rows < 0 || start[0] != 0 || start[rows] != entries || features < 1) {
+      throw std::invalid_argument("indptr must run from 0 to the " + std::to_string(entries) +
+                                  " entries, and there must be a feature");
+    }
+    for (index_t r = 0; r < rows; ++r) {
+      if (start[r + 1] < start[r]) throw std::invalid_argument("indptr must not descend");
+      for (index_t e = start[r]; e < start[r + 1]; ++e) {
+        if (column[e] < 0 || column[e] >= features || (e > start[r] && column[e] <= column[e - 1])) {
+          throw std::invalid_argument("indices must ascend within row " + std::to_string(r) +
+                                      " and lie in 0 to " + std::to_string(features - 1) + ", got " +
+                                      std::to_string(column[e]));
+        }
+      }
+    }
+    if (values_array.dtype() == nb::dtype<float>()) {
+      rows_ = SparseRows<float>{rows, features, start, column,
+                                checked<float>(values_array, "data", {entries}, "float32")};
+    } else {
+      rows_ = SparseRows<double>{rows, features, start, column,
+                                 checked<double>(values_array, "data", {entries}, "float32 or float64")};
+    }
+  }
+
+  template <class T>
+  explicit PySparseRows(CompressedRows<T> compressed)
+      : owned_(std::make_unique<CompressedRows<T>>(std::move(compressed))) {
+    rows_ = std::get<std::unique_ptr<CompressedRows<T>>>(owned_)->view();
+  }
+
+  static PySparseRows* compress(const AnyArray& x, PyTeam& team) {
+    if (x.dtype() == nb::dtype<float>()) return compress_as<float>(x, team);
+    return compress_as<double>(x, team);
+  }
+
+  index_t rows() const {
+    return std::visit([](const auto& rows) { return rows.rows; }, rows_);
+  }
+  index_t features() const {
+    return std::visit([](const auto& rows) { return rows.features; }, rows_);
+  }
+  index_t entries() const {
+    return std::visit([](const auto& rows) { return rows.starts[rows.rows]; }, rows_);
+  }
+
+  template <class T>
+  const SparseRows<T>& checked_view(index_t features) const {
+    const auto* view = std::get_if<SparseRows<T>>(&rows_);
+    if (!view) throw nb::type_error((std::string("sparse X must be ") + dtype_name<T>()).c_str());
+    if (view->features != features) {
+      throw std::invalid_argument("sparse X has " + std::to_string(view->features) + " features where " +
+                                  std::to_string(features) + " are needed");
+    }
+    return *view;
+  }
+
+ private:
+  template <class T>
+  static PySparseRows* compress_as(const AnyArray& x, PyTeam& team) {
+    const T* data = checked<T>(x, "X", {-1, -1}, dtype_name<T>());
+    const auto rows = static_cast<index_t>(x.shape(0)), features = static_cast<index_t>(x.shape(1));
+    if (features < 1 || features > std::numeric_limits<int>::max()) {
+      throw std::invalid_argument("X must have 1 to 2^31 - 1 features, got " + std::to_string(features));
+    }
+    const nb::gil_scoped_release release;
+    return new PySparseRows(parmlp::compress(data, rows, features, *team.team));
+  }
+
+  nb::object kept_;
+  std::variant<std::unique_ptr<CompressedRows<float>>, std::unique_ptr<CompressedRows<double>>> owned_;
+  std::variant<SparseRows<float>, SparseRows<double>> rows_;
+};
+
+// The dense or sparse rows given as X.
+template <class T>
+Rows<T> checked_rows(const nb::object& x, index_t features, index_t* rows) {
+  Rows<T> result;
+  if (nb::isinstance<PySparseRows>(x)) {
+    const auto& sparse = nb::cast<const PySparseRows&>(x);
+    result.sparse = sparse.checked_view<T>(features);
+    *rows = sparse.rows();
+    return result;
+  }
+  AnyArray array;
+  if (!nb::try_cast(x, array)) throw nb::type_error("X must be a NumPy array or SparseRows");
+  result.dense = checked<T>(array, "X", {-1, features}, dtype_name<T>());
+  *rows = static_cast<index_t>(array.shape(0));
+  return result;
+}
+
 // One network of either precision.
 class PyNetwork {
   template <class T>
@@ -282,13 +387,13 @@ class PyNetwork {
     return visit([&]<class T>(Network<T>& n) { return n.finite(); });
   }
 
-  EpochResult train_epoch(PyTeam& team, const AnyArray& x, const AnyArray& y, std::optional<AnyArray> order,
+  EpochResult train_epoch(PyTeam& team, const nb::object& x, const AnyArray& y, std::optional<AnyArray> order,
                           std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
                           const std::string& schedule) {
     return std::visit(
         [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
           const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
-          const auto rows = static_cast<index_t>(x.shape(0));
+          const index_t rows = y.ndim() > 0 ? static_cast<index_t>(y.shape(0)) : 0;
           if (batch_size < 1) {
             throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
           }
@@ -326,11 +431,11 @@ class PyNetwork {
         trainer_);
   }
 
-  nb::object predict(PyTeam& team, const AnyArray& x) {
+  nb::object predict(PyTeam& team, const nb::object& x) {
     return visit([&]<class T>(Network<T>& n) {
       const auto& units = n.description().layer_units;
-      const T* data = checked<T>(x, "X", {-1, units.front()}, dtype_name<T>());
-      const auto rows = static_cast<index_t>(x.shape(0));
+      index_t rows = 0;
+      const Rows<T> data = checked_rows<T>(x, units.front(), &rows);
       T* out = nullptr;
       nb::object result =
           new_array<T>({static_cast<std::size_t>(rows), static_cast<std::size_t>(units.back())}, &out);
@@ -354,12 +459,14 @@ class PyNetwork {
   }
 
   template <class T>
-  static Samples<T> checked_samples(Network<T>& n, const AnyArray& x, const AnyArray& y,
+  static Samples<T> checked_samples(Network<T>& n, const nb::object& x, const AnyArray& y,
                                     const std::optional<AnyArray>& sample_weight) {
     const auto& d = n.description();
     Samples<T> samples;
-    samples.x = checked<T>(x, "X", {-1, d.layer_units.front()}, dtype_name<T>());
-    const auto rows = static_cast<index_t>(x.shape(0));
+    index_t rows = 0;
+    const Rows<T> input = checked_rows<T>(x, d.layer_units.front(), &rows);
+    samples.x = input.dense;
+    samples.sparse = input.sparse;
     if (y.ndim() == 1) {
       const bool one_of_many =
           d.loss == Loss::mse || (d.loss == Loss::log_loss && d.output == Activation::softmax);
@@ -504,6 +611,14 @@ NB_MODULE(_core, m) {
       .def_prop_ro("size", [](const PyTeam& t) { return t.team->workers(); })
       .def("self_check", &PyTeam::self_check, "phases"_a = 1, "tiles"_a = 1, "failing_tile"_a = -1,
            "fresh_threads"_a = false);
+
+  nb::class_<PySparseRows>(m, "SparseRows")
+      .def(nb::init<const nb::object&, const nb::object&, const nb::object&, index_t>(), "indptr"_a,
+           "indices"_a, "data"_a, "n_features"_a)
+      .def_static("compress", &PySparseRows::compress, "X"_a, "team"_a, nb::rv_policy::take_ownership)
+      .def_prop_ro("n_rows", &PySparseRows::rows)
+      .def_prop_ro("n_features", &PySparseRows::features)
+      .def_prop_ro("n_entries", &PySparseRows::entries);
 
   nb::class_<EpochResult>(m, "EpochResult")
       .def_ro("loss", &EpochResult::loss)

@@ -22,6 +22,24 @@ struct Gather {
   index_t out_stride;
 };
 
+// Features of a weight tile of the first layer when its input is sparse, and the most columns it spans.
+constexpr index_t kSparseBlockRows = 32;
+constexpr index_t kSparseTileColumns = 256;
+
+// The rows of L2 penalties that are added up together: sum W^2 is taken over blocks of so many rows and one
+// panel, whatever the tiles, so that dense and sparse tiles give the loss the same bits.
+constexpr index_t kPenaltyRows = 8;
+
+// Compressed sparse rows, columns ascending within a row. Borrowed.
+template <class T>
+struct SparseRows {
+  index_t rows = 0;
+  index_t features = 0;
+  const index_t* starts = nullptr;  // (rows + 1,)
+  const int* columns = nullptr;
+  const T* values = nullptr;
+};
+
 // Rows of x that a later call will gather.
 template <class T>
 struct UpcomingRows {
@@ -47,6 +65,17 @@ struct LayerForward {
   Activation activation;
   T slope;                   // of leaky_relu
   UpcomingRows<T> upcoming;  // fetched into L2 while this runs
+};
+
+// LayerForward for the first layer with sparse input; `a` is not used.
+template <class T>
+struct SparseForward {
+  LayerForward<T> layer;  // at most kSparseTileColumns columns
+  SparseRows<T> x;
+  const index_t* row_ids;  // (rows,), or null for the rows from first_row on
+  index_t first_row;
+  int*
+      block_starts;  // (rows, blocks + 1): where the entries of each kSparseBlockRows features begin; or null
 };
 
 // out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.
@@ -128,6 +157,12 @@ struct WeightTile {
   index_t first_row, end_row;  // first_row is a multiple of 8
   index_t first_panel, end_panel;
   PanelLayout layout;  // rows = n_in
+  struct {
+    SparseRows<T> x;
+    const index_t* row_ids;   // (batch,)
+    const int* block_starts;  // as sparse_forward found them
+    index_t block_stride;
+  } sparse;  // in place of `a`, when x.starts is given; then a tile is a block of kSparseBlockRows rows
   T* weights;
   T* moment_1;  // velocity (sgd) or first moment (adam); null when the solver has none
   T* moment_2;
@@ -140,6 +175,7 @@ struct WeightTile {
   T* bias_gradients;  // shard 0's gradient of the biases
   index_t shard_stride;
   index_t shards;
+  double* penalties;  // (rows / kPenaltyRows, panels) sums of W^2 before the update; not set when alpha is 0
   SolverStep<T> step;
 };
 
@@ -150,13 +186,13 @@ struct Kernels {
 
   void (*gather)(const Gather<T>&);
   void (*layer_forward)(const LayerForward<T>&);
+  void (*sparse_forward)(const SparseForward<T>&);
   void (*layer_backward)(const LayerBackward<T>&);
   // Returns the sum of the rows' losses, each times its sample weight.
   double (*output_delta)(const OutputDelta<T>&);
   // out (rows, units) = softmax(out), row by row.
   void (*softmax)(T* out, index_t out_stride, index_t rows, index_t units);
-  // Returns sum W^2 over the tile before the update (0 when alpha is 0).
-  double (*weight_tile)(const WeightTile<T>&);
+  void (*weight_tile)(const WeightTile<T>&);
   // Element by element, for tests: values f(z), and f'(z).
   void (*activate)(Activation, T slope, index_t n, const T* z, T* values, T* derivatives);
 };

@@ -34,6 +34,25 @@ static void gather(const Gather<T>& args) {
   }
 }
 
+// Bias and activation of `rows` rows and `width` columns of sums.
+template <class T>
+PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row, index_t rows,
+                                  index_t column, index_t width, const T* sums) {
+  constexpr int kLength = Simd<T>::kLength;
+  with_activation(args.activation, args.slope, [&](auto activation) {
+    for (index_t r = 0; r < rows; ++r) {
+      for (index_t c = 0; c < width; c += kLength) {
+        const Vec<T> z = load(sums + r * width + c) + load(args.bias + column + c);
+        const index_t at = (first_row + r) * args.out_stride + column + c;
+        if constexpr (activation.kNeedsZ) {
+          if (args.z) store(args.z + at, z);
+        }
+        store(args.out + at, activation.value(z));
+      }
+    }
+  });
+}
+
 template <class T>
 static void layer_forward(const LayerForward<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
@@ -56,18 +75,7 @@ static void layer_forward(const LayerForward<T>& args) {
                  .depth = args.layout.rows,
                  .lines = lines.count() > 0 ? &lines : nullptr},
                 vectors, sums.values);
-    with_activation(args.activation, args.slope, [&](auto activation) {
-      for (index_t r = 0; r < args.rows; ++r) {
-        for (index_t c = 0; c < width; c += kLength) {
-          const Vec<T> z = load(sums.values + r * width + c) + load(args.bias + column + c);
-          const index_t at = r * args.out_stride + column + c;
-          if constexpr (activation.kNeedsZ) {
-            if (args.z) store(args.z + at, z);
-          }
-          store(args.out + at, activation.value(z));
-        }
-      }
-    });
+    finish_forward(args, 0, args.rows, column, width, sums.values);
   }
 }
 

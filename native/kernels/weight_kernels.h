@@ -91,65 +91,86 @@ PARMLP_INLINE T* offset_unless_null(T* p, index_t at) {
   return p ? p + at : nullptr;
 }
 
+// The solver, or the gradient's way to its buffer, for one panel of a tile. `touched`: rows that have a
+// gradient, null for all.
 template <class T>
-static double weight_tile(const WeightTile<T>& tile) {
+PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums,
+                                       const bool* touched) {
   constexpr int kLength = Simd<T>::kLength;
-  TileSums<T> sums;
   alignas(64) T bias_sums[PanelLayout::kMaxVectors * kLength];
+  const index_t vectors = tile.layout.vectors(panel);
+  const index_t width = vectors * kLength;
+  const index_t column = tile.layout.first_column(panel);
   const index_t rows = tile.end_row - tile.first_row;
-  double penalty = 0;
-  for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
-    const index_t vectors = tile.layout.vectors(panel);
-    const index_t width = vectors * kLength;
-    const index_t column = tile.layout.first_column(panel);
-    const index_t at = column * tile.layout.rows + tile.first_row * width;
-    const index_t n = rows * width;
-    const bool owns_bias = tile.first_row == 0;
+  const index_t at = column * tile.layout.rows + tile.first_row * width;
+  const index_t n = rows * width;
+  const bool owns_bias = tile.first_row == 0;
 
-    if (tile.use == GradientUse::apply) {
-      add_shards(tile.gradients + at, tile.shard_stride, tile.shards, n, sums.values);
-      if (owns_bias) {
-        add_shards(tile.bias_gradients + column, tile.shard_stride, tile.shards, width, bias_sums);
+  if (tile.use == GradientUse::apply) {
+    add_shards(tile.gradients + at, tile.shard_stride, tile.shards, n, sums);
+    if (owns_bias) {
+      add_shards(tile.bias_gradients + column, tile.shard_stride, tile.shards, width, bias_sums);
+    }
+  } else if (owns_bias) {
+    const T* delta = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width;
+    Vec<T> total[PanelLayout::kMaxVectors] = {};
+    for (index_t k = 0; k < tile.batch; ++k) {
+      for (index_t c = 0; c < vectors; ++c) total[c] += load(delta + k * width + c * kLength);
+    }
+    for (index_t c = 0; c < vectors; ++c) store(bias_sums + c * kLength, total[c]);
+  }
+  if (tile.use == GradientUse::store) {
+    for (index_t i = 0; i < n; i += kLength) store(tile.gradients + at + i, load(sums + i));
+    for (index_t c = 0; owns_bias && c < width; c += kLength) {
+      store(tile.bias_gradients + column + c, load(bias_sums + c));
+    }
+    return;
+  }
+  with_solver(tile.step, [&](auto solver) {
+    using S = decltype(solver);
+    const index_t granule = touched ? 1 : kPenaltyRows;
+    for (index_t r = 0; r < rows; r += granule) {
+      if (touched && !touched[r]) continue;
+      const index_t from = r * width;
+      const index_t size = (rows - r < granule ? rows - r : granule) * width;
+      const double penalty =
+          solve<T, S>(tile.step, size, tile.weights + at + from, offset_unless_null(tile.moment_1, at + from),
+                      offset_unless_null(tile.moment_2, at + from), sums + from, false);
+      if (tile.step.alpha != 0) {
+        tile.penalties[(tile.first_row + r) / kPenaltyRows * tile.layout.panels + panel] = penalty;
       }
-    } else {
-      const T* delta = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width;
+    }
+    if (owns_bias) {
+      solve<T, S>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
+                  offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
+    }
+  });
+  if (tile.transposed) store_transposed(tile, rows, column, width, sums);
+}
+
+template <class T>
+static void sparse_weight_tile(const WeightTile<T>& tile);
+
+template <class T>
+static void weight_tile(const WeightTile<T>& tile) {
+  if (tile.sparse.x.starts) return sparse_weight_tile(tile);
+  TileSums<T> sums;
+  for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
+    if (tile.use != GradientUse::apply) {
+      const index_t vectors = tile.layout.vectors(panel);
+      const index_t width = vectors * Simd<T>::kLength;
+      const index_t column = tile.layout.first_column(panel);
       multiply<T>({.a = tile.a + tile.first_row,
                    .a_row = 1,
                    .a_k = tile.a_stride,
-                   .b = delta,
+                   .b = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width,
                    .b_k = width,
-                   .rows = rows,
+                   .rows = tile.end_row - tile.first_row,
                    .depth = tile.batch},
                   vectors, sums.values);
-      if (owns_bias) {
-        Vec<T> total[PanelLayout::kMaxVectors] = {};
-        for (index_t k = 0; k < tile.batch; ++k) {
-          for (index_t c = 0; c < vectors; ++c) {
-            total[c] += load(delta + k * width + c * kLength);
-          }
-        }
-        for (index_t c = 0; c < vectors; ++c) store(bias_sums + c * kLength, total[c]);
-      }
     }
-    if (tile.use == GradientUse::store) {
-      for (index_t i = 0; i < n; i += kLength) store(tile.gradients + at + i, load(sums.values + i));
-      for (index_t c = 0; owns_bias && c < width; c += kLength) {
-        store(tile.bias_gradients + column + c, load(bias_sums + c));
-      }
-      continue;
-    }
-    with_solver(tile.step, [&](auto solver) {
-      using S = decltype(solver);
-      penalty += solve<T, S>(tile.step, n, tile.weights + at, offset_unless_null(tile.moment_1, at),
-                             offset_unless_null(tile.moment_2, at), sums.values, false);
-      if (owns_bias) {
-        solve<T, S>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
-                    offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
-      }
-    });
-    if (tile.transposed) store_transposed(tile, rows, column, width, sums.values);
+    finish_weight_panel(tile, panel, sums.values, nullptr);
   }
-  return penalty;
 }
 
 }  // namespace parmlp::PARMLP_TARGET

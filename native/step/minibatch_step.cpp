@@ -59,6 +59,16 @@ MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t 
 }
 
 template <class T>
+void MinibatchStep<T>::set_samples(const Samples<T>& samples) {
+  const bool was_sparse = is_sparse();
+  samples_ = samples;
+  if (is_sparse() != was_sparse) planned_batch_ = -1;
+  if (is_sparse() && block_starts_.empty()) {
+    block_starts_ = AlignedBuffer<int>(max_batch_ * (sparse_blocks() + 1));
+  }
+}
+
+template <class T>
 void MinibatchStep<T>::plan(index_t batch) {
   planned_batch_ = batch;
   phases_.clear();
@@ -80,9 +90,9 @@ void MinibatchStep<T>::plan(index_t batch) {
   if (fused) {
     phases_.push_back({Phase::rows, 0, row_tiles_});
   } else {
-    phases_.push_back({Phase::gather, 0, row_tiles_});
+    if (!is_sparse()) phases_.push_back({Phase::gather, 0, row_tiles_});
     for (index_t l = 0; l + 1 < layers; ++l) {
-      phases_.push_back({Phase::forward, l, layer_row_tiles_ * network_.place(l).layout.panels});
+      phases_.push_back({Phase::forward, l, layer_row_tiles_ * forward_parts(l)});
     }
     phases_.push_back({Phase::output, layers - 1, row_tiles_});
     for (index_t l = layers - (last_layer_is_narrow() ? 2 : 1); l > 0; --l) {
@@ -108,17 +118,55 @@ void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
   const index_t wanted = std::max(kLeast, total / 64);
 
   blocks_.clear();
+  penalties_.clear();
+  first_penalty_.clear();
   for (index_t l = 0; l < layers; ++l) {
     const PanelLayout& layout = network_.place(l).layout;
+    first_penalty_.push_back(static_cast<index_t>(penalties_.size()));
+    penalties_.resize(penalties_.size() + static_cast<std::size_t>((layout.rows + kPenaltyRows - 1) /
+                                                                   kPenaltyRows * layout.panels));
+    if (l == 0 && is_sparse()) {
+      plan_sparse_blocks();
+      continue;
+    }
     index_t height = kMaxTileRows;
     while (height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
     for (index_t row = 0; row < layout.rows; row += height) {
       for (index_t panel = 0; panel < layout.panels; ++panel) {
-        blocks_.push_back({l, row, std::min(row + height, layout.rows), panel});
+        blocks_.push_back({l, row, std::min(row + height, layout.rows), panel, panel + 1});
       }
     }
   }
-  penalties_.assign(blocks_.size(), 0.0);
+}
+
+// Panels of a sparse tile: as many as fit kSparseTileColumns.
+template <class T>
+index_t MinibatchStep<T>::sparse_panels() const {
+  const PanelLayout& layout = network_.place(0).layout;
+  return std::min(layout.panels, kSparseTileColumns / layout.width(0));
+}
+
+template <class T>
+index_t MinibatchStep<T>::sparse_blocks() const {
+  return (network_.place(0).layout.rows + kSparseBlockRows - 1) / kSparseBlockRows;
+}
+
+// Tiles of columns that a block of rows has in a forward phase.
+template <class T>
+index_t MinibatchStep<T>::forward_parts(index_t layer) const {
+  const index_t panels = network_.place(layer).layout.panels;
+  return layer == 0 && is_sparse() ? (panels + sparse_panels() - 1) / sparse_panels() : panels;
+}
+
+template <class T>
+void MinibatchStep<T>::plan_sparse_blocks() {
+  const PanelLayout& layout = network_.place(0).layout;
+  for (index_t row = 0; row < layout.rows; row += kSparseBlockRows) {
+    for (index_t panel = 0; panel < layout.panels; panel += sparse_panels()) {
+      blocks_.push_back({0, row, std::min(row + kSparseBlockRows, layout.rows), panel,
+                         std::min(panel + sparse_panels(), layout.panels)});
+    }
+  }
 }
 
 template <class T>
@@ -141,13 +189,16 @@ template <class T>
 double MinibatchStep<T>::finish() {
   double loss = 0, penalty = 0;
   for (const double x : losses_) loss += x;
-  for (const double x : penalties_) penalty += x;
+  if (network_.solver().alpha != 0) {
+    for (const double x : penalties_) penalty += x;
+  }
   network_.set_steps(network_.steps() + 1);
   return loss / weight_ + 0.5 * network_.solver().alpha * penalty / weight_;
 }
 
 template <class T>
 void MinibatchStep<T>::gather(Range rows) {
+  if (is_sparse()) return;
   Buffers& b = buffers(0);
   network_.kernels().gather({
       .x = samples_.x,
@@ -163,6 +214,7 @@ void MinibatchStep<T>::gather(Range rows) {
 template <class T>
 void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, index_t end_panel,
                                Range prefetch) {
+  if (layer == 0 && is_sparse()) return sparse_forward(rows, first_panel, end_panel);
   const NetworkDescription& d = network_.description();
   const Buffers& in = buffers(layer);
   Buffers& out = buffers(layer + 1);
@@ -185,6 +237,34 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
                      .features = d.layer_units.front(),
                      .row_ids = row_ids_ + prefetch.begin,
                      .rows = r == rows.begin ? prefetch.size() : 0},
+    });
+  }
+}
+
+template <class T>
+void MinibatchStep<T>::sparse_forward(Range rows, index_t first_panel, index_t end_panel) {
+  const NetworkDescription& d = network_.description();
+  Buffers& out = buffers(1);
+  for (index_t panel = first_panel; panel < end_panel; panel += sparse_panels()) {
+    network_.kernels().sparse_forward({
+        .layer = {.a = nullptr,
+                  .a_stride = 0,
+                  .rows = rows.size(),
+                  .weights = network_.weights(0),
+                  .layout = network_.place(0).layout,
+                  .bias = network_.bias(0),
+                  .first_panel = panel,
+                  .end_panel = std::min(panel + sparse_panels(), end_panel),
+                  .out = out.a.data() + rows.begin * out.stride,
+                  .out_stride = out.stride,
+                  .z = row_or_null(out.z, rows.begin * out.stride),
+                  .activation = d.activation(0),
+                  .slope = static_cast<T>(d.leaky_relu_slope),
+                  .upcoming = {}},
+        .x = samples_.sparse,
+        .row_ids = row_ids_ + rows.begin,
+        .first_row = 0,
+        .block_starts = panel == 0 ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
     });
   }
 }
@@ -262,13 +342,14 @@ double MinibatchStep<T>::rows_to_deltas(Range rows) {
 }
 
 template <class T>
-double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard) {
+void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard) {
   const LayerPlace& place = network_.place(block.layer);
   const Buffers& in = buffers(block.layer);
   const Buffers& out = buffers(block.layer + 1);
   T* gradients =
       shard_gradients_.empty() ? nullptr : shard_gradients_.data() + shard * network_.parameter_count();
-  return network_.kernels().weight_tile({
+  const bool sparse = block.layer == 0 && is_sparse();
+  network_.kernels().weight_tile({
       .use = use,
       .a = in.a.data() + rows.begin * in.stride,
       .a_stride = in.stride,
@@ -278,9 +359,13 @@ double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use,
       .batch = rows.size(),
       .first_row = block.first_row,
       .end_row = block.end_row,
-      .first_panel = block.panel,
-      .end_panel = block.panel + 1,
+      .first_panel = block.first_panel,
+      .end_panel = block.end_panel,
       .layout = place.layout,
+      .sparse = {.x = sparse ? samples_.sparse : SparseRows<T>{},
+                 .row_ids = row_ids_ + rows.begin,
+                 .block_starts = sparse ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
+                 .block_stride = sparse_blocks() + 1},
       .weights = network_.weights(block.layer),
       .moment_1 = network_.moment(0, place.weights),
       .moment_2 = network_.moment(1, place.weights),
@@ -293,6 +378,7 @@ double MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use,
       .bias_gradients = gradients ? gradients + place.bias : nullptr,
       .shard_stride = network_.parameter_count(),
       .shards = shards_,
+      .penalties = penalties_.data() + first_penalty_[static_cast<std::size_t>(block.layer)],
       .step = solver_step_,
   });
 }
@@ -312,7 +398,10 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
     case Phase::forward: {
       // Neighbouring tiles share a block of rows, which stays in L2 while the panels of W pass by.
       const index_t panels = network_.place(phase.layer).layout.panels;
-      forward(phase.layer, layer_row_tile(tile / panels), tile % panels, tile % panels + 1);
+      const index_t parts = forward_parts(phase.layer);
+      const index_t per_part = parts == panels ? 1 : sparse_panels();
+      const index_t first = tile % parts * per_part;
+      forward(phase.layer, layer_row_tile(tile / parts), first, std::min(first + per_part, panels));
       break;
     }
     case Phase::output: {
@@ -329,7 +418,7 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
       break;
     }
     case Phase::weights:
-      penalties_[at] = weight_block(blocks_[at], GradientUse::update, {0, batch_}, 0);
+      weight_block(blocks_[at], GradientUse::update, {0, batch_}, 0);
       break;
     case Phase::shards: {
       const Range rows = share(batch_, shards_, tile);
@@ -346,7 +435,7 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
       break;
     }
     case Phase::apply:
-      penalties_[at] = weight_block(blocks_[at], GradientUse::apply, {0, batch_}, 0);
+      weight_block(blocks_[at], GradientUse::apply, {0, batch_}, 0);
       break;
   }
 }

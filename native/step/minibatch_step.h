@@ -17,7 +17,8 @@ enum class Schedule {
 // The training data, row-major and contiguous. Borrowed.
 template <class T>
 struct Samples {
-  const T* x = nullptr;              // (rows, features)
+  const T* x = nullptr;              // (rows, features), or null
+  SparseRows<T> sparse;              // the same rows, when x is null
   const T* y = nullptr;              // (rows, outputs), or null
   const int* labels = nullptr;       // (rows,) class indices, when y is null
   const T* sample_weight = nullptr;  // (rows,), or null
@@ -49,7 +50,7 @@ class MinibatchStep {
   Schedule schedule() const { return schedule_; }
   index_t max_batch() const { return max_batch_; }
   index_t shards() const { return shards_; }
-  void set_samples(const Samples<T>& samples) { samples_ = samples; }
+  void set_samples(const Samples<T>& samples);
 
   // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish(), and so must the
   // `upcoming` ids after them: those of the next minibatch, whose rows are fetched meanwhile.
@@ -71,7 +72,7 @@ class MinibatchStep {
     AlignedBuffer<T> delta_panels;  // and as the weight gradient reads it: panels of (max_batch, width)
   };
   struct WeightBlock {
-    index_t layer, first_row, end_row, panel;
+    index_t layer, first_row, end_row, first_panel, end_panel;
   };
   struct Range {
     index_t begin, end;
@@ -84,6 +85,11 @@ class MinibatchStep {
   }
   void plan(index_t batch);
   void plan_weight_blocks(index_t batch);
+  void plan_sparse_blocks();
+  index_t sparse_panels() const;
+  index_t sparse_blocks() const;
+  index_t forward_parts(index_t layer) const;
+  bool is_sparse() const { return samples_.sparse.starts != nullptr; }
   bool last_layer_is_narrow() const;
   void gather(Range rows);
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
@@ -91,7 +97,8 @@ class MinibatchStep {
   double output(Range rows);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
   double rows_to_deltas(Range rows);
-  double weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
+  void sparse_forward(Range rows, index_t first_panel, index_t end_panel);
+  void weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
 
   Network<T>& network_;
   Samples<T> samples_;
@@ -100,14 +107,16 @@ class MinibatchStep {
   const index_t shards_;
   std::vector<Buffers> buffers_;
   AlignedBuffer<T> shard_gradients_;
+  AlignedBuffer<int> block_starts_;  // (max_batch, blocks + 1) of sparse rows
 
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;
   index_t planned_batch_ = -1;
-  index_t row_tiles_ = 0;          // of the phases that take rows through whole layers
-  index_t layer_row_tiles_ = 0;    // of those that take them through one panel
-  std::vector<double> losses_;     // by row tile or shard, added in that order
-  std::vector<double> penalties_;  // by weight block, likewise
+  index_t row_tiles_ = 0;               // of the phases that take rows through whole layers
+  index_t layer_row_tiles_ = 0;         // of those that take them through one panel
+  std::vector<double> losses_;          // by row tile or shard, added in that order
+  std::vector<double> penalties_;       // by layer, kPenaltyRows rows and panel, likewise
+  std::vector<index_t> first_penalty_;  // of each layer
 
   const index_t* row_ids_ = nullptr;
   index_t batch_ = 0;

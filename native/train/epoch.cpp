@@ -55,7 +55,7 @@ class EpochWork final : public PhasedWork {
 template <class T>
 class PredictWork final : public PhasedWork {
  public:
-  PredictWork(Network<T>& network, const T* x, index_t rows, T* out, int workers)
+  PredictWork(Network<T>& network, const Rows<T>& x, index_t rows, T* out, int workers)
       : network_(network), x_(x), rows_(rows), out_(out) {
     index_t widest = 0;
     for (index_t l = 0; l < network.layers(); ++l) {
@@ -76,11 +76,11 @@ class PredictWork final : public PhasedWork {
     const index_t outputs = d.layer_units.back();
     T* buffer[2] = {scratch_.data() + worker * 2 * kMaxTileRows * stride_, nullptr};
     buffer[1] = buffer[0] + kMaxTileRows * stride_;
-    const T* in = x_ + first * d.layer_units.front();
+    const T* in = x_.dense ? x_.dense + first * d.layer_units.front() : nullptr;
     index_t in_stride = d.layer_units.front();
     for (index_t l = 0; l < network_.layers(); ++l) {
       T* out = buffer[l % 2];
-      network_.kernels().layer_forward({
+      const LayerForward<T> layer{
           .a = in,
           .a_stride = in_stride,
           .rows = rows,
@@ -95,7 +95,12 @@ class PredictWork final : public PhasedWork {
           .activation = d.activation(l),
           .slope = static_cast<T>(d.leaky_relu_slope),
           .upcoming = {},
-      });
+      };
+      if (l == 0 && !x_.dense) {
+        sparse_layer(layer, first);
+      } else {
+        network_.kernels().layer_forward(layer);
+      }
       in = out;
       in_stride = stride_;
     }
@@ -107,8 +112,23 @@ class PredictWork final : public PhasedWork {
   }
 
  private:
+  void sparse_layer(const LayerForward<T>& layer, index_t first_row) {
+    const index_t panels = layer.layout.panels;
+    const index_t per_call = kSparseTileColumns / layer.layout.width(0);
+    for (index_t panel = 0; panel < panels; panel += per_call) {
+      SparseForward<T> call{.layer = layer,
+                            .x = x_.sparse,
+                            .row_ids = nullptr,
+                            .first_row = first_row,
+                            .block_starts = nullptr};
+      call.layer.first_panel = panel;
+      call.layer.end_panel = std::min(panel + per_call, panels);
+      network_.kernels().sparse_forward(call);
+    }
+  }
+
   Network<T>& network_;
-  const T* x_;
+  const Rows<T> x_;
   const index_t rows_;
   T* out_;
   index_t stride_ = 0;
@@ -140,7 +160,7 @@ EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& sampl
 }
 
 template <class T>
-bool predict(Network<T>& network, Team& team, const T* x, index_t rows, T* out,
+bool predict(Network<T>& network, Team& team, const Rows<T>& x, index_t rows, T* out,
              const std::function<bool()>& poll) {
   if (rows == 0) return true;
   PredictWork<T> work(network, x, rows, out, team.workers());
@@ -152,7 +172,7 @@ bool predict(Network<T>& network, Team& team, const T* x, index_t rows, T* out,
 #define PARMLP_INSTANTIATE(T)                                                                      \
   template EpochResult train_epoch(Trainer<T>&, Team&, const Samples<T>&, const index_t*, index_t, \
                                    const EpochSettings&, const std::function<bool()>&);            \
-  template bool predict(Network<T>&, Team&, const T*, index_t, T*, const std::function<bool()>&);
+  template bool predict(Network<T>&, Team&, const Rows<T>&, index_t, T*, const std::function<bool()>&);
 PARMLP_INSTANTIATE(float)
 PARMLP_INSTANTIATE(double)
 #undef PARMLP_INSTANTIATE

@@ -41,9 +41,16 @@ template <class T>
 EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& samples, const index_t* order,
                         index_t rows, const EpochSettings& settings, const std::function<bool()>& poll);
 
-// Output activations (rows, outputs) of x (rows, features), both C-contiguous. Returns false if stopped.
+// The input of a prediction: dense and C-contiguous, or sparse when `dense` is null.
 template <class T>
-bool predict(Network<T>& network, Team& team, const T* x, index_t rows, T* out,
+struct Rows {
+  const T* dense = nullptr;
+  SparseRows<T> sparse;
+};
+
+// Output activations (rows, outputs) of x (rows, features), C-contiguous. Returns false if stopped.
+template <class T>
+bool predict(Network<T>& network, Team& team, const Rows<T>& x, index_t rows, T* out,
              const std::function<bool()>& poll);
 
 }  // namespace parmlp

@@ -39,6 +39,25 @@ class Team:
         fresh_threads: bool = False,
     ) -> list[int]: ...
 
+class SparseRows:
+    """Compressed sparse rows: scipy's CSR arrays, kept alive, columns ascending within a row."""
+
+    def __init__(
+        self,
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        data: Array,
+        n_features: int,
+    ) -> None: ...
+    @staticmethod
+    def compress(X: Array, team: Team) -> SparseRows: ...
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def n_entries(self) -> int: ...
+
 class EpochResult:
     @property
     def loss(self) -> float: ...
@@ -85,7 +104,7 @@ class Network:
     def train_epoch(
         self,
         team: Team,
-        X: Array,
+        X: Array | SparseRows,
         y: Array | NDArray[np.int32],
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
@@ -93,4 +112,4 @@ class Network:
         learning_rate: float,
         schedule: str,
     ) -> EpochResult: ...
-    def predict(self, team: Team, X: Array) -> Array: ...
+    def predict(self, team: Team, X: Array | SparseRows) -> Array: ...

@@ -160,3 +160,15 @@ def test_demo_goes_on_without_openmp_and_says_why(
     outcome = parmlp("demo")
     assert outcome.code == 0
     assert "openmp did not run: no libgomp. Install it." in outcome.out
+
+
+@pytest.mark.usefixtures("short_demo")
+@pytest.mark.parametrize(("share", "told"), [(0.5, True), (1.0, False)])
+def test_demo_tells_of_a_busy_machine(
+    parmlp: Any, monkeypatch: pytest.MonkeyPatch, share: float, told: bool
+) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr(demo_runs.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(demo_runs.time, "process_time", lambda: share * next(clock))
+    outcome = parmlp("demo")
+    assert ("other programs kept the cores busy" in outcome.out) is told

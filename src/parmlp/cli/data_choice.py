@@ -30,6 +30,7 @@ def load_training_split(
         If the data cannot be had or read.
     """
     from parmlp.datasets import load_split, load_table_split
+    from parmlp.errors import DataError
 
     if is_name(dataset):
         if task is not None:
@@ -44,13 +45,19 @@ def load_training_split(
         return load_split(
             dataset, seed=seed, test_fraction=test_fraction or TEST_FRACTION, target=target
         )
-    return load_table_split(
-        existing_file(dataset),
-        target,
-        None if task is None else task.value,
-        test_fraction=test_fraction or TEST_FRACTION,
-        seed=seed,
-    )
+    path = existing_file(dataset)
+    try:
+        return load_table_split(
+            path,
+            target,
+            None if task is None else task.value,
+            test_fraction=test_fraction or TEST_FRACTION,
+            seed=seed,
+        )
+    except DataError as error:
+        if _has_target(path, target):
+            raise
+        raise typer.BadParameter(str(error), param_hint="--target") from error
 
 
 def load_evaluation_rows(
@@ -128,6 +135,19 @@ def existing_file(path: str) -> Path:
             param_hint="DATASET",
         )
     return Path(path)
+
+
+def _has_target(path: Path, target: str | None) -> bool:
+    """Whether the target is not to blame for a file that could not be split: it is a column."""
+    from parmlp.datasets.tables import is_npz, read_table
+    from parmlp.errors import DataError
+
+    if is_npz(path):
+        return target in (None, "y")
+    try:
+        return target in read_table(path).column_names
+    except DataError:
+        return True
 
 
 def _check_target(dataset: str, target: str | None) -> None:

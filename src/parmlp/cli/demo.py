@@ -7,6 +7,9 @@ import typer
 from parmlp.cli.checks import thread_count
 from parmlp.cli.output import EXIT_FAILED, is_terminal, print_json, print_table
 
+# An undisturbed process gets 99 % of a core and more.
+_UNDISTURBED = 0.95
+
 
 def demo(
     threads: Annotated[
@@ -62,5 +65,11 @@ def _print(result: dict[str, Any]) -> None:
     for row in result["engines"]:
         if not row["available"]:
             typer.echo(f"{row['name']} did not run: {row['reason']} {row['remedy']}")
+    if result["serial_core_share"] < _UNDISTURBED:
+        share = f"{result['serial_core_share']:.0%}"
+        typer.echo(
+            f"other programs kept the cores busy (the serial runs got {share} of one): expect "
+            "better times and speed-ups on a quiet machine"
+        )
     if result["identical"]:
         typer.echo(f"the weights of all {len(ran)} engines are the same bits")

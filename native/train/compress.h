@@ -1,0 +1,27 @@
+// Dense rows with many zeros as compressed sparse rows.
+#pragma once
+
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "train/team.h"
+
+namespace parmlp {
+
+// Compressed rows that own their numbers.
+template <class T>
+struct CompressedRows {
+  index_t rows = 0;
+  index_t features = 0;
+  std::vector<index_t> starts;
+  std::vector<int> columns;
+  std::vector<T> values;
+
+  SparseRows<T> view() const { return {rows, features, starts.data(), columns.data(), values.data()}; }
+};
+
+// x (rows, features), C-contiguous. NaN counts as a number, -0 as a zero: neither changes a sum.
+template <class T>
+CompressedRows<T> compress(const T* x, index_t rows, index_t features, Team& team);
+
+}  // namespace parmlp
