@@ -23,18 +23,17 @@ PARMLP_INLINE V horner(V x, T c0, Rest... rest) {
   return horner_from(V{} + c0, x, rest...);
 }
 
-// 2^n for an integer n given as n + magic, in two factors so that n = 128 (1024) does not overflow.
-PARMLP_INLINE Vec<float> scale_by_power_of_two(Vec<float> x, Simd<float>::I n) {
-  const Simd<float>::I half = n >> 1;
-  const Simd<float>::I rest = n - half;
+// x 2^n in two factors, so that n = 128 (1024) does not overflow. Unsigned arithmetic, since NaN makes n
+// arbitrary; n is made positive before it is halved.
+PARMLP_INLINE Vec<float> scale_by_power_of_two(Vec<float> x, Simd<float>::U n) {
+  const Simd<float>::U half = ((n + 1024) >> 1) - 512;
+  const Simd<float>::U rest = n - half;
   return x * reinterpret_cast<Vec<float>>((half + 127) << 23) *
          reinterpret_cast<Vec<float>>((rest + 127) << 23);
 }
-PARMLP_INLINE Vec<double> scale_by_power_of_two(Vec<double> x, Simd<double>::I n) {
-  // n >> 1 of 64-bit lanes is slow before AVX-512: n + 4096 is positive, so shift it unsigned.
-  const Simd<double>::U biased = reinterpret_cast<Simd<double>::U>(n + 4096);
-  const Simd<double>::I half = reinterpret_cast<Simd<double>::I>(biased >> 1) - 2048;
-  const Simd<double>::I rest = n - half;
+PARMLP_INLINE Vec<double> scale_by_power_of_two(Vec<double> x, Simd<double>::U n) {
+  const Simd<double>::U half = ((n + 4096) >> 1) - 2048;
+  const Simd<double>::U rest = n - half;
   return x * reinterpret_cast<Vec<double>>((half + 1023) << 52) *
          reinterpret_cast<Vec<double>>((rest + 1023) << 52);
 }
@@ -60,7 +59,7 @@ PARMLP_INLINE Vec<float> exp(Vec<float> x) {
   Vec<float> shifted;
   const Vec<float> p = exp_parts(x, &shifted);
   return scale_by_power_of_two(
-      p, reinterpret_cast<Simd<float>::I>(shifted) - reinterpret_cast<Simd<float>::I>(splat(kExpMagic)));
+      p, reinterpret_cast<Simd<float>::U>(shifted) - reinterpret_cast<Simd<float>::U>(splat(kExpMagic)));
 }
 
 // exp for |x| <= 87, where 2^n is a normal number; NaN stays NaN through p.
@@ -84,7 +83,7 @@ PARMLP_INLINE Vec<double> exp(Vec<double> x) {
                      2.00000000000000000009e0);
   const V e = 1.0 + 2.0 * (p / (q - p));
   return scale_by_power_of_two(
-      e, reinterpret_cast<Simd<double>::I>(shifted) - reinterpret_cast<Simd<double>::I>(magic));
+      e, reinterpret_cast<Simd<double>::U>(shifted) - reinterpret_cast<Simd<double>::U>(magic));
 }
 
 // Below -87 a float's sigmoid is under the smallest normal number, and stays at 1.6e-38.

@@ -114,7 +114,7 @@ PARAMETERS: list[tuple[str, Any, str]] = [
     ("hidden_layer_sizes", (5, -1), r"must be > 0, got \[5, -1\]"),
     ("hidden_layer_sizes", (5, 2.5), r"must be integers, got 2\.5"),
     ("hidden_layer_sizes", (True,), "must be integers, got True"),
-    ("activation", "swish", "'activation' parameter .* 'silu'.*Got 'swish'"),
+    ("activation", "swish", "'activation' parameter .*'silu'.*Got 'swish'"),
     ("solver", "rmsprop", "'solver' parameter .*Got 'rmsprop'"),
     ("solver", "lbfgs", "solver='lbfgs' is not available in parmlp: use 'adam', 'adamw' or 'sgd'"),
     ("alpha", -1.0, "'alpha'"),

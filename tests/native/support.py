@@ -96,7 +96,9 @@ def draw(case: Case) -> Data:
     dense = dense.astype(case.dtype)
     weight = rng.uniform(0.2, 2.0, size=case.rows).astype(case.dtype) if case.weighted else None
     orders = [rng.permutation(case.rows).astype(np.int64) for _ in range(case.epochs)]
-    return Data(coefs, intercepts, X, labels if case.class_indices else dense, dense, weight, orders)
+    return Data(
+        coefs, intercepts, X, labels if case.class_indices else dense, dense, weight, orders
+    )
 
 
 def set_solver(network: _core.Network, solver: str, alpha: float = 0.0) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from native.support import DTYPES, Case, core_network, draw, make_team
-from reference import HIDDEN_ACTIVATIONS, LEGAL_PAIRS
 
+from native.support import DTYPES, Case, core_network, draw, make_team
 from parmlp import _core
+from reference import HIDDEN_ACTIVATIONS, LEGAL_PAIRS
 
 INF = np.inf
 HUGE = {"float32": 1e38, "float64": 1e300}
@@ -111,7 +111,9 @@ def test_nan_in_one_row_reaches_the_loss_and_every_parameter(
     case = Case((5, 9, 4, 3), hidden, out, loss, dtype, weighted=True, rows=21, batch=21)
     data = draw(case)
     victim = 13
-    {"X": data.X, "y": data.dense, "sample_weight": data.weight[:, None]}[where][victim, -1] = np.nan
+    {"X": data.X, "y": data.dense, "sample_weight": data.weight[:, None]}[where][victim, -1] = (
+        np.nan
+    )
     network = core_network(case, data)
     team = make_team("serial", 1)
     if where == "X":

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native.support import Case, Data, core_network, draw, make_team, parameter_bytes
 
+from native.support import Case, Data, core_network, draw, make_team, parameter_bytes
 from parmlp import _core
 
 CASE = Case((4, 5, 3), rows=6, batch=4)
@@ -165,7 +165,10 @@ BAD_EPOCHS = [
         "order": BAD_ORDER,
         "sample_weight": BAD_WEIGHT,
         "batch_size": BAD_BATCH_SIZE,
-        "schedule": [("three-phase", ValueError, "'three-phase'.*two-phase"), (None, TypeError, None)],
+        "schedule": [
+            ("three-phase", ValueError, "'three-phase'.*two-phase"),
+            (None, TypeError, None),
+        ],
         "learning_rate": [("a", TypeError, None), (None, TypeError, None)],
         "team": [(None, TypeError, None), ("serial", TypeError, None)],
     }.items()
@@ -240,7 +243,9 @@ def test_read_only_arrays_are_welcome() -> None:
     net.predict(arguments["team"], data.X)
 
 
-@pytest.mark.parametrize(("X", "error", "text"), [case for case in BAD_X if case[2] != "at least one row"])
+@pytest.mark.parametrize(
+    ("X", "error", "text"), [case for case in BAD_X if case[2] != "at least one row"]
+)
 def test_predict(X: Any, error: type[Exception], text: str | None) -> None:
     net = core_network(CASE, draw(CASE))
     with pytest.raises(error, match=text):
@@ -260,14 +265,21 @@ def test_predict_nothing() -> None:
         ([], [], ValueError, "2 layers, got 0 coefs and 0 intercepts"),
         ([f4(4, 5)], [f4(5)], ValueError, "2 layers, got 1 coefs and 1"),
         ([f4(4, 4), f4(5, 3)], [f4(5), f4(3)], ValueError, r"coefs\[0\] has shape \(4, 4\)"),
-        ([f4(4, 5), f4(5, 3)], [f4(5), f4(3, 1)], ValueError, r"intercepts\[1\] has shape \(3, 1\)"),
+        (
+            [f4(4, 5), f4(5, 3)],
+            [f4(5), f4(3, 1)],
+            ValueError,
+            r"intercepts\[1\] has shape \(3, 1\)",
+        ),
         ([f4(4, 5), np.zeros((5, 3))], [f4(5), f4(3)], TypeError, r"coefs\[1\] must be float32"),
         ([f4(5, 4).T, f4(5, 3)], [f4(5), f4(3)], ValueError, r"coefs\[0\] must be C-contiguous"),
         ([[1], [2]], [[1], [2]], TypeError, None),
         (None, None, TypeError, None),
     ],
 )
-def test_set_parameters(coefs: Any, intercepts: Any, error: type[Exception], text: str | None) -> None:
+def test_set_parameters(
+    coefs: Any, intercepts: Any, error: type[Exception], text: str | None
+) -> None:
     net = core_network(CASE, draw(CASE))
     before = parameter_bytes(net)
     with pytest.raises(error, match=text):
@@ -317,7 +329,7 @@ def test_set_optimizer_state(state: Any, error: type[Exception], text: str | Non
 def test_set_solver() -> None:
     net = core_network(CASE, draw(CASE))
     settings = {"alpha": 0.0, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    with pytest.raises(ValueError, match="'lbfgs'.*sgd, adam, adamw"):
+    with pytest.raises(ValueError, match=r"'lbfgs'.*sgd, adam, adamw"):
         net.set_solver("lbfgs", **settings, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
     with pytest.raises(TypeError):
         net.set_solver("sgd")

@@ -5,6 +5,7 @@ than cores and, on small networks, than tiles.
 """
 
 import pytest
+
 from native.support import (
     DTYPES,
     PARALLEL_ENGINES,
@@ -17,7 +18,6 @@ from native.support import (
     simd_target,
     train,
 )
-
 from parmlp import _core
 
 NARROW = (41, 37, 19, 11)
@@ -77,7 +77,9 @@ def test_avx2_and_avx512(name: str, kind: str, dtype: str) -> None:
 @pytest.mark.parametrize("kind", ["narrow", "wide"])
 def test_without_fused_multiply_add(kind: str) -> None:
     """The baseline target has bits of its own, but one set of them."""
-    case = training("momentum-l2-softmax", NARROW if kind == "narrow" else WIDE["float32"], "float32")
+    case = training(
+        "momentum-l2-softmax", NARROW if kind == "narrow" else WIDE["float32"], "float32"
+    )
     with simd_target("baseline"):
         serial = results(case, make_team("serial", 1))
         for workers in (2, 7):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from native.support import DTYPES, PARALLEL_ENGINES, Case, core_network, draw, make_team, train
 
+from native.support import DTYPES, PARALLEL_ENGINES, Case, core_network, draw, make_team, train
 from parmlp import _core
 
 TEAMS = [("serial", 1)] + [(engine, workers) for engine in PARALLEL_ENGINES for workers in (1, 3)]
@@ -21,9 +21,7 @@ def denormals_live() -> bool:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("engine", "workers"), TEAMS)
-def test_workers_take_denormals_for_zero(
-    simd: str, engine: str, workers: int, dtype: str
-) -> None:
+def test_workers_take_denormals_for_zero(simd: str, engine: str, workers: int, dtype: str) -> None:
     """In predict and in training, in every worker's rows."""
     tiny = np.finfo(dtype).tiny
     team = make_team(engine, workers)

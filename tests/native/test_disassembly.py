@@ -80,8 +80,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths = {unit: folder / f"{unit}.o" for unit in UNITS}
     compilers = [
         subprocess.Popen(
-            [COMPILER, *RELEASE, *cmake_options(unit), "-I", ROOT / "native", "-c"]
-            + [ROOT / "native" / "kernels" / f"target_{unit}.cpp", "-o", path],
+            [
+                *(COMPILER, *RELEASE, *cmake_options(unit), "-I", ROOT / "native"),
+                *("-c", ROOT / "native" / "kernels" / f"target_{unit}.cpp", "-o", path),
+            ],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,8 +1,8 @@
 """Which SIMD target runs: the widest, or the one that PARMLP_SIMD names."""
 
 import pytest
-from native.support import TARGETS, Case, check_python, core_network, draw, run_python, simd_target
 
+from native.support import TARGETS, Case, check_python, core_network, draw, run_python, simd_target
 from parmlp import _core
 
 PRINT = "from parmlp import _core; print(_core.simd_target(), *_core.simd_targets())"
@@ -53,6 +53,6 @@ def test_a_network_keeps_its_target() -> None:
 
 def test_set_simd_target_refuses_the_unknown() -> None:
     before = _core.simd_target()
-    with pytest.raises(RuntimeError, match="'sse9'.*baseline"):
+    with pytest.raises(RuntimeError, match=r"'sse9'.*baseline"):
         _core.set_simd_target("sse9")
     assert _core.simd_target() == before

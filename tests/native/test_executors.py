@@ -1,4 +1,4 @@
-"""Who runs the tiles: every tile exactly once, whatever the team; errors come back; teams live on."""
+"""Who runs the tiles: each exactly once, whatever the team; errors come back; teams live on."""
 
 import os
 import threading
@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from native.support import (
     PARALLEL_ENGINES,
     WORKERS,
@@ -18,7 +19,6 @@ from native.support import (
     run_python,
     train,
 )
-
 from parmlp import _core
 
 TEAMS = [("serial", 1, False)] + [
@@ -64,9 +64,7 @@ def test_every_worker_works(engine: str, workers: int) -> None:
     per_epoch = set()
     give_up = time.monotonic() + 20
     while not (tiles > 0).all() and time.monotonic() < give_up:
-        result = network.train_epoch(
-            team, data.X, data.y, None, None, case.batch, 0.1, "two-phase"
-        )
+        result = network.train_epoch(team, data.X, data.y, None, None, case.batch, 0.1, "two-phase")
         assert result.workers == workers
         assert len(result.tiles) == workers
         tiles += result.tiles
@@ -115,7 +113,7 @@ def test_failures_and_successes_take_turns() -> None:
 
 @pytest.mark.parametrize("engine", ["serial", *PARALLEL_ENGINES])
 def test_teams_of_several_python_threads_at_once(engine: str) -> None:
-    """Each thread trains a network of its own with a team of its own: everyone gets serial's bits."""
+    """Each thread trains a network of its own with a team of its own; all get serial's bits."""
     cases = [Case((23, 31, 7), rows=211, batch=50, solver="adam", seed=seed) for seed in range(4)]
     expected = {}
     for case in cases:

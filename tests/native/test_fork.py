@@ -1,6 +1,7 @@
 """A fork after training: serial and threads train on in the child, openmp says why it cannot."""
 
 import pytest
+
 from native.support import PARALLEL_ENGINES, check_python
 
 PRELUDE = """

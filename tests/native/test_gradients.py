@@ -6,6 +6,7 @@ learning rate 0 reports the loss without moving them.
 
 import numpy as np
 import pytest
+
 from native.support import Case, core_network, draw, make_team, parameter_bytes, simd_target
 from reference import HIDDEN_ACTIVATIONS, LEGAL_PAIRS
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from native.support import PARALLEL_ENGINES, child_environment, check_python
+
+from native.support import PARALLEL_ENGINES, check_python, child_environment
 
 #: What a user feels is below 0.2 s on an idle machine (docs); on a busy one a test must not fail.
 GENEROUS = 2.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from native.support import (
     DTYPES,
     SOLVERS,
@@ -13,7 +14,6 @@ from native.support import (
     set_solver,
     train,
 )
-
 from parmlp import _core
 
 #: One network of a phase for all layers, one of a phase a layer.
@@ -31,9 +31,7 @@ def test_parameters_come_back_as_they_went_in(width: int, dtype: str) -> None:
     data.intercepts[1][-1] = np.inf
     network = core_network(case, data)
     coefs, intercepts = network.get_parameters()
-    for got, put in zip(
-        [*coefs, *intercepts], [*data.coefs, *data.intercepts], strict=True
-    ):
+    for got, put in zip([*coefs, *intercepts], [*data.coefs, *data.intercepts], strict=True):
         assert got.tobytes() == put.tobytes()
         assert (got.shape, got.dtype) == (put.shape, put.dtype)
         assert got.flags.c_contiguous

@@ -1,10 +1,11 @@
 """The paper's schedules: partial gradients with one long-lived team, and with fork and join.
 
-Their bits depend on the number of workers, which is the number of partial sums, and on nothing else.
+Their bits depend on the number of workers, which is the number of partial sums, and on that alone.
 """
 
 import numpy as np
 import pytest
+
 from native.support import (
     DTYPES,
     PARALLEL_ENGINES,
@@ -20,7 +21,6 @@ from native.support import (
     train,
     train_reference,
 )
-
 from parmlp import _core
 
 UNITS = {"narrow": (41, 37, 19, 11), "wide": (101, 501, 263, 11)}

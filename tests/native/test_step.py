@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from native.support import (
     DTYPES,
     LEARNING_RATES,
@@ -25,9 +26,8 @@ from native.support import (
     simd_target,
     train,
 )
-from reference import HIDDEN_ACTIVATIONS, LEGAL_PAIRS
-
 from parmlp import _core
+from reference import HIDDEN_ACTIVATIONS, LEGAL_PAIRS
 
 #: More than 640 KB of weights in either precision: a phase a layer.
 WIDE = {
@@ -49,7 +49,7 @@ def test_every_activation_with_every_solver(
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("loss", "out"), LEGAL_PAIRS)
-def test_every_loss(
+def test_every_loss(  # noqa: PLR0917
     simd: str, loss: str, out: str, weighted: bool, solver: str, dtype: str
 ) -> None:
     case = Case(loss=loss, out=out, weighted=weighted, solver=solver, dtype=dtype, alpha=0.3)
@@ -138,7 +138,7 @@ def test_parallel_engines(engine: str, dtype: str) -> None:
     weighted=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-def test_any_shape(
+def test_any_shape(  # noqa: PLR0917
     layers: list[int],
     hidden: str,
     pair: tuple[str, str],
@@ -198,7 +198,9 @@ def test_saturated_probabilities_are_clipped_as_scikit_learn_clips_them(
         network = _core.Network([1, 2], "relu", out, "log_loss", dtype)
         network.set_parameters([np.zeros((1, 2), dtype)], [np.array([1e4, -1e4], dtype)])
         y = np.array(target, dtype)
-        result = network.train_epoch(team, np.ones((1, 1), dtype), y, None, None, 1, 0.0, "two-phase")
+        result = network.train_epoch(
+            team, np.ones((1, 1), dtype), y, None, None, 1, 0.0, "two-phase"
+        )
         # sigmoid: both labels are wrong; of 1 - (1 - eps) a float keeps just eps
         expected = -np.log(float(eps)) * (1 if out == "softmax" else 2)
         assert result.loss == pytest.approx(expected, rel=1e-6)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from native.support import DTYPES, Array, simd_target
 from scipy.special import ndtr
 
+from native.support import DTYPES, Array, simd_target
 from parmlp import _core
 
 Wide = np.longdouble
@@ -187,7 +187,9 @@ def test_exp_over_and_underflows_where_it_must(simd: str, dtype: str) -> None:
     largest = np.log(np.finfo(dtype).max.astype(Wide))
     smallest = np.log(np.finfo(dtype).smallest_subnormal.astype(Wide))
     step = 1e-4 if dtype == "float32" else 1e-10
-    z = np.array([largest - step, largest + step, smallest + step, smallest - 1, -1e30, 1e30], dtype)
+    z = np.array(
+        [largest - step, largest + step, smallest + step, smallest - 1, -1e30, 1e30], dtype
+    )
     values, _ = _core.activate("exp", z)
     assert np.isfinite(values[0])
     assert values[1] == np.inf

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from parmlp.engines import make_team
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
+from parmlp.estimators._rows import core_rows, rows_to_train_on
 from parmlp.estimators._scikit_learn import check_sample_weight
 from parmlp.estimators._session import NetworkKind, Session, SolverSettings
 from parmlp.estimators._training import TrainingRun, Validation, train
@@ -180,7 +181,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             network=network,
             team=team,
             learning_rate=session.learning_rate,
-            X=X,
+            X=rows_to_train_on(X, team, 1 if incremental else int(self.max_iter)),
             targets=self._core_targets(targets.values, X.dtype),
             sample_weight=sample_weight,
             rows=rows,
@@ -219,7 +220,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         return weights
 
     def _validate_data(self, X: Any, y: Any, weights: Weights | None) -> tuple[Array, Any]:
-        """Return X dense, C-contiguous and of the network's dtype, and y as checked by kind."""
+        """Return X, C-contiguous or CSR, of the network's dtype, and y as checked by kind."""
         dtype: Any = (np.float64, np.float32)
         if weights is not None:
             dtype = weights.dtype
@@ -238,7 +239,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         )
         if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
             y = column_or_1d(y, warn=True)
-        return _dense(X), y
+        return _by_rows(X), y
 
     def _validate_sample_weight(self, sample_weight: Any, X: Array) -> Array:
         with np.errstate(over="ignore"):  # an error below
@@ -299,7 +300,9 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "sample_weight sums to 0 over the rows held out for early stopping: remove rows of "
                 "weight 0, or increase validation_fraction."
             )
-        return train_rows, Validation(X[held_out], self._make_score(targets.values[held_out], w))
+        return train_rows, Validation(
+            core_rows(X[held_out]), self._make_score(targets.values[held_out], w)
+        )
 
     def _rows_per_batch(self, n_rows: int) -> int:
         if self.batch_size == "auto":
@@ -350,7 +353,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         weights = check_weights(
             self.coefs_, self.intercepts_, self.n_features_in_, self.n_outputs_, self.dtype
         )
-        X = _dense(
+        rows = _by_rows(
             validate_data(
                 self, X, accept_sparse=["csr", "csc"], dtype=weights.dtype, order="C", reset=False
             )
@@ -358,8 +361,10 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         network = self._network_kind(weights, _ANY_LOSS[self.out_activation_]).build()
         network.set_parameters(weights.coefs, weights.intercepts)
         # fit has warned of too many threads
-        team = make_team(self.engine, self.n_threads, weights.layer_units, X.shape[0], warn=False)
-        return network.predict(team, X)
+        team = make_team(
+            self.engine, self.n_threads, weights.layer_units, rows.shape[0], warn=False
+        )
+        return network.predict(team, core_rows(rows))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")
@@ -416,7 +421,12 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         """Define the targets of a network with ``n_outputs`` outputs that is not fitted here."""
 
 
-def _dense(X: Any) -> Array:
-    """Return X as a C-contiguous array; sparse X becomes dense, n_samples * n_features values."""
-    dense: Array = X.toarray(order="C") if sparse.issparse(X) else X
-    return dense
+def _by_rows(X: Any) -> Any:
+    """Return X, an array or a sparse matrix, with its rows in one piece each.
+
+    A CSR matrix is copied where its entries are not in order, since it is the user's.
+    """
+    if not sparse.issparse(X):
+        return X
+    rows = X.tocsr()
+    return rows if rows.has_canonical_format else rows.copy()

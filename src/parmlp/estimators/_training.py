@@ -29,13 +29,13 @@ class Validation:
 
     Attributes
     ----------
-    X : ndarray of shape (n_rows, n_features)
+    X : ndarray or SparseRows of shape (n_rows, n_features)
     score : callable
         From output activations (n_rows, n_outputs) to a float; the higher the better, NaN for
         outputs that are not finite.
     """
 
-    X: Array
+    X: Array | _core.SparseRows
     score: Callable[[Array], float]
 
 
@@ -47,7 +47,8 @@ class TrainingRun:
     ----------
     network, team : native objects
     learning_rate : LearningRate
-    X : ndarray of shape (n_samples, n_features), C-contiguous, of the network's dtype
+    X : ndarray of shape (n_samples, n_features), C-contiguous, or SparseRows
+        Of the network's dtype.
     targets : ndarray of shape (n_samples, n_outputs) and that dtype, or int32 class indices
     sample_weight : ndarray of shape (n_samples,) and that dtype, or None
     rows : RowOrder
@@ -65,7 +66,7 @@ class TrainingRun:
     network: _core.Network
     team: _core.Team
     learning_rate: LearningRate
-    X: Array
+    X: Array | _core.SparseRows
     targets: Array
     sample_weight: Array | None
     rows: RowOrder
@@ -252,7 +253,7 @@ def _call_back(
         estimator.intercepts_,
         estimator.n_features_in_,
         estimator.n_outputs_,
-        str(run.X.dtype),
+        run.network.dtype,
     )
     run.network.set_parameters(weights.coefs, weights.intercepts)
     return stop

@@ -182,8 +182,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
 
     Notes
     -----
-    Sparse X (csr, csc) is accepted and made dense: it takes ``n_samples * n_features`` values of
-    memory.
+    Sparse X (csr, csc) is not made dense: the first layer works on its nonzero values. A dense X
+    that is mostly zeros is compressed once a fit. Both give the bits of the dense computation.
 
     Examples
     --------
