@@ -4,7 +4,7 @@
 
     python -m benchmarks.cpu install-rivals --dir ~/rivals     # once: a venv a rival
     python -m benchmarks.cpu --rivals-dir ~/rivals --out results.jsonl
-    python -m benchmarks.cpu --quick                           # two cells, a minute
+    python -m benchmarks.cpu --quick                           # two cells, some minutes
     python -m benchmarks.cpu list                              # cells and competitors
     python -m benchmarks.cpu table results.jsonl               # the table again, from raw records
 
