@@ -163,6 +163,7 @@ struct WeightTile {
     const int* block_starts;  // as sparse_forward found them
     index_t block_stride;
   } sparse;  // in place of `a`, when x.starts is given; then a tile is a block of kSparseBlockRows rows
+  bool fetch_weights;  // ask for the weights and moments early: they are not in L2
   T* weights;
   T* moment_1;  // velocity (sgd) or first moment (adam); null when the solver has none
   T* moment_2;

@@ -55,8 +55,9 @@ PARMLP_INLINE void store_transposed(const WeightTile<T>& tile, index_t rows, ind
   }
 }
 
-// n values (whole vectors) of weights or biases, with their gradient sums. Returns sum w^2 when asked.
-template <class T, class SolverFunctor>
+// n values (whole vectors) of weights or biases, with their gradient sums; kKeep leaves the new values in
+// `sums`. Returns sum w^2 for weights under an L2 penalty.
+template <class T, class SolverFunctor, bool kKeep>
 PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* v, T* sums, bool is_bias) {
   constexpr int kLength = Simd<T>::kLength;
   Vec<T> squares{};
@@ -72,7 +73,7 @@ PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* 
     if constexpr (SolverFunctor::kMoments > 0) store(m + i, first);
     if constexpr (SolverFunctor::kMoments > 1) store(v + i, second);
     store(w + i, updated);
-    store(sums + i, updated);
+    if constexpr (kKeep) store(sums + i, updated);
   }
   return is_bias || alpha == 0 ? 0.0 : sum_lanes<T>(squares);
 }
@@ -133,16 +134,19 @@ PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel,
       if (touched && !touched[r]) continue;
       const index_t from = r * width;
       const index_t size = (rows - r < granule ? rows - r : granule) * width;
-      const double penalty =
-          solve<T, S>(tile.step, size, tile.weights + at + from, offset_unless_null(tile.moment_1, at + from),
-                      offset_unless_null(tile.moment_2, at + from), sums + from, false);
+      T* const m = offset_unless_null(tile.moment_1, at + from);
+      T* const v = offset_unless_null(tile.moment_2, at + from);
+      T* const w = tile.weights + at + from;
+      const double penalty = tile.transposed
+                                 ? solve<T, S, true>(tile.step, size, w, m, v, sums + from, false)
+                                 : solve<T, S, false>(tile.step, size, w, m, v, sums + from, false);
       if (tile.step.alpha != 0) {
         tile.penalties[(tile.first_row + r) / kPenaltyRows * tile.layout.panels + panel] = penalty;
       }
     }
     if (owns_bias) {
-      solve<T, S>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
-                  offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
+      solve<T, S, false>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
+                         offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
     }
   });
   if (tile.transposed) store_transposed(tile, rows, column, width, sums);
@@ -150,6 +154,18 @@ PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel,
 
 template <class T>
 static void sparse_weight_tile(const WeightTile<T>& tile);
+
+// Asks for what the solver will need while the gradient is computed: a large network's weights and moments
+// come from L3 or memory.
+template <class T>
+PARMLP_INLINE void prefetch_weights(const WeightTile<T>& tile, index_t at, index_t n) {
+  constexpr index_t kLine = 64 / sizeof(T);
+  T* const arrays[] = {tile.weights, tile.moment_1, tile.moment_2};
+  for (T* values : arrays) {
+    if (!values) continue;
+    for (index_t i = 0; i < n; i += kLine) __builtin_prefetch(values + at + i, 1, 2);
+  }
+}
 
 template <class T>
 static void weight_tile(const WeightTile<T>& tile) {
@@ -160,12 +176,15 @@ static void weight_tile(const WeightTile<T>& tile) {
       const index_t vectors = tile.layout.vectors(panel);
       const index_t width = vectors * Simd<T>::kLength;
       const index_t column = tile.layout.first_column(panel);
+      const index_t rows = tile.end_row - tile.first_row;
+      if (tile.fetch_weights)
+        prefetch_weights(tile, column * tile.layout.rows + tile.first_row * width, rows * width);
       multiply<T>({.a = tile.a + tile.first_row,
                    .a_row = 1,
                    .a_k = tile.a_stride,
                    .b = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width,
                    .b_k = width,
-                   .rows = tile.end_row - tile.first_row,
+                   .rows = rows,
                    .depth = tile.batch},
                   vectors, sums.values);
     }

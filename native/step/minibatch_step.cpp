@@ -75,7 +75,6 @@ void MinibatchStep<T>::plan(index_t batch) {
   plan_weight_blocks(batch);
   const index_t layers = network_.layers();
   const index_t blocks = static_cast<index_t>(blocks_.size());
-  const bool fused = network_.parameter_count() * static_cast<index_t>(sizeof(T)) <= kFusedWeightBytes;
   const auto tiles_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
   row_tiles_ = tiles_of(fused_rows_per_tile(batch));
   layer_row_tiles_ = tiles_of(layer_rows_per_tile(batch));
@@ -87,7 +86,7 @@ void MinibatchStep<T>::plan(index_t batch) {
     return;
   }
   losses_.assign(static_cast<std::size_t>(row_tiles_), 0.0);
-  if (fused) {
+  if (fits_l2()) {
     phases_.push_back({Phase::rows, 0, row_tiles_});
   } else {
     if (!is_sparse()) phases_.push_back({Phase::gather, 0, row_tiles_});
@@ -100,6 +99,11 @@ void MinibatchStep<T>::plan(index_t batch) {
     }
   }
   phases_.push_back({Phase::weights, 0, blocks});
+}
+
+template <class T>
+bool MinibatchStep<T>::fits_l2() const {
+  return network_.parameter_count() * static_cast<index_t>(sizeof(T)) <= kFusedWeightBytes;
 }
 
 template <class T>
@@ -366,6 +370,7 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
                  .row_ids = row_ids_ + rows.begin,
                  .block_starts = sparse ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
                  .block_stride = sparse_blocks() + 1},
+      .fetch_weights = !fits_l2(),
       .weights = network_.weights(block.layer),
       .moment_1 = network_.moment(0, place.weights),
       .moment_2 = network_.moment(1, place.weights),

@@ -90,6 +90,7 @@ class MinibatchStep {
   index_t sparse_blocks() const;
   index_t forward_parts(index_t layer) const;
   bool is_sparse() const { return samples_.sparse.starts != nullptr; }
+  bool fits_l2() const;
   bool last_layer_is_narrow() const;
   void gather(Range rows);
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.

@@ -1,6 +1,7 @@
 """Problems, networks and teams for the tests of the native core."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -230,14 +231,20 @@ def run_python(
     code: str, *args: object, env: dict[str, str] | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run a script in a Python of its own; ``from native.support import ...`` works in it."""
-    return subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", code, *map(str, args)],
         env=child_environment(env),
-        timeout=timeout,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
+        start_new_session=True,
+    ) as child:
+        try:
+            out, err = child.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # its own forked children too
+            raise
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
 def check_python(code: str, *args: object, **options: Any) -> str:
