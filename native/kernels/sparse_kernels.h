@@ -88,15 +88,19 @@ PARMLP_INLINE void sparse_sums(const PanelLayout& layout, index_t first_panel, i
 }
 
 // For each block of kSparseBlockRows features, where a row's entries of it begin; starts[blocks] is their
-// number.
+// number. Every entry writes the start of the block after its own, the last one wins, and blocks without
+// entries take their predecessor's: no branch depends on the data.
 template <class T>
 PARMLP_INLINE void find_block_starts(const int* columns, index_t entries, index_t blocks, int* starts) {
-  index_t block = 0;
+  for (index_t b = 0; b <= blocks; ++b) starts[b] = 0;
   for (index_t e = 0; e < entries; ++e) {
-    const index_t of = columns[e] / kSparseBlockRows;
-    while (block <= of) starts[block++] = static_cast<int>(e);
+    starts[static_cast<unsigned>(columns[e]) / kSparseBlockRows + 1] = static_cast<int>(e) + 1;
   }
-  while (block <= blocks) starts[block++] = static_cast<int>(entries);
+  int last = 0;
+  for (index_t b = 1; b <= blocks; ++b) {
+    last = starts[b] > last ? starts[b] : last;
+    starts[b] = last;
+  }
 }
 
 template <class T>
@@ -146,6 +150,9 @@ static void sparse_weight_tile(const WeightTile<T>& tile) {
   BlockEntries<T> entries;
   const SparseRows<T>& x = tile.sparse.x;
   bool touched[kSparseBlockRows] = {};
+  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit.
+  const bool skip = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
+                    !tile.step.has_momentum && tile.step.alpha == 0;
 
   if (tile.use != GradientUse::apply) {
     for (index_t chunk = 0; chunk == 0 || chunk < tile.batch; chunk += BlockEntries<T>::kChunkRows) {
@@ -163,16 +170,14 @@ static void sparse_weight_tile(const WeightTile<T>& tile) {
         }
       }
       for (index_t f = 0; f < rows; ++f) {
-        if (entries.count[f] == 0 && chunk > 0) continue;
+        if (entries.count[f] == 0 && (chunk > 0 || skip)) continue;
+        const bool first = !touched[f];
         touched[f] = touched[f] || entries.count[f] > 0;
         sparse_sums(tile.layout, tile.first_panel, tile.end_panel, entries.rows[f], entries.values[f],
-                    entries.count[f], tile.delta_panels, tile.panel_rows, sums, rows, f, chunk == 0);
+                    entries.count[f], tile.delta_panels, tile.panel_rows, sums, rows, f, first);
       }
     }
   }
-  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit.
-  const bool skip = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
-                    !tile.step.has_momentum && tile.step.alpha == 0;
   for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
     T* panel_sums = sums + (tile.layout.first_column(panel) - origin) * rows;
     finish_weight_panel(tile, panel, panel_sums, skip ? touched : nullptr);

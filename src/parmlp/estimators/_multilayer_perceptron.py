@@ -177,16 +177,17 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         # from here on there are weights, even if the first epoch raises
         self.coefs_, self.intercepts_ = weights.coefs, weights.intercepts
         self._session = session
+        epochs = 1 if incremental else int(self.max_iter)
         run = TrainingRun(
             network=network,
             team=team,
             learning_rate=session.learning_rate,
-            X=rows_to_train_on(X, team, 1 if incremental else int(self.max_iter)),
+            X=rows_to_train_on(X, team, weights.layer_units[1], batch_size, epochs),
             targets=self._core_targets(targets.values, X.dtype),
             sample_weight=sample_weight,
             rows=rows,
             batch_size=batch_size,
-            max_epochs=1 if incremental else int(self.max_iter),
+            max_epochs=epochs,
             incremental=incremental,
             continues=continues,
             validation=validation,
