@@ -1,0 +1,1 @@
+"""Does training on the real data reach the accuracy that is published?"""
