@@ -1,4 +1,4 @@
-"""``python -m benchmarks.accuracy [--out FILE]``: train on real MNIST and KDD Cup 1999, print accuracies.
+"""``python -m benchmarks.accuracy [--out FILE]``: accuracies on real MNIST and KDD Cup 1999.
 
 MNIST: the faithful configuration (sigmoid everywhere, mse, plain sgd, Glorot uniform weights, zero
 biases), 30 epochs at batch 10 and learning rate 3, pixels in [0, 1]; the published best epochs are
