@@ -23,11 +23,11 @@ ENGINES = ("serial", "threads", "openmp")
 #: Orders of work within a minibatch step; docs/schedules say what each does.
 SCHEDULES = ("two-phase", "partial-gradients", "fork-join")
 
-# engine="auto" gives every thread at least this much arithmetic in a minibatch step. A step on two
-# threads costs two barriers, 0.1 us each while everyone spins, some us when a worker has to be
-# woken; a core does 30 to 100 GFLOP/s, so this is about 5 us of work a thread: less, and the
-# barriers and the other thread's share of cache misses eat what the second thread brings.
-_FLOPS_PER_THREAD = 400_000.0
+# engine="auto" gives every thread at least this much arithmetic in a minibatch step, some 6 us of a
+# core: less, and handing over between phases eats what the second thread brings. Measured on two
+# cores of a Zen 4, two threads against one: 784-30-10 at batch 10 (1.0 MFLOP) 1.0x, 41-64-23 at
+# batch 32 (0.6 MFLOP) 1.0 to 1.3x, at batch 64 (1.2 MFLOP) 1.5x.
+_FLOPS_PER_THREAD = 600_000.0
 
 _OPENMP_REMEDY = (
     "Install an OpenMP runtime (libgomp comes with GCC, libomp-dev with Clang) and rebuild parmlp: "
