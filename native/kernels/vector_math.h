@@ -5,7 +5,7 @@
 namespace parmlp::PARMLP_TARGET {
 
 template <class V, class T>
-PARMLP_INLINE V horner(V x, T c0) {
+PARMLP_INLINE V horner(V, T c0) {
   return V{} + c0;
 }
 // c0 x^n + c1 x^(n-1) + ... , highest power first.

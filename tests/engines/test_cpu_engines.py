@@ -33,6 +33,9 @@ pytestmark = [
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:331] / 16, Y[:331]
 WIDE = [784, 1024, 10]
+# with a compiler that has no OpenMP the package is built without it
+HERE = [s.name for s in engine_statuses() if s.available]
+PARALLEL = [name for name in HERE if name != "serial"]
 
 
 def fit(**parameters: Any) -> MLPClassifier:
@@ -52,7 +55,7 @@ def assert_same_bits(a: MLPClassifier, b: MLPClassifier) -> None:
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
-@pytest.mark.parametrize("engine", ["threads", "openmp"])
+@pytest.mark.parametrize("engine", PARALLEL)
 def test_engines_train_the_same_bits(engine: str, n_threads: int) -> None:
     for parameters in (
         {"dtype": "float32", "early_stopping": True},
@@ -65,7 +68,7 @@ def test_engines_train_the_same_bits(engine: str, n_threads: int) -> None:
         assert_same_bits(serial, other)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", HERE)
 def test_rows_are_predicted_alike_alone_and_together(engine: str) -> None:
     model = fit(engine=engine)
     together = model.predict_proba(X)
@@ -81,25 +84,27 @@ def test_schedules_agree_up_to_rounding(schedule: str) -> None:
 
 
 @pytest.mark.parametrize("n_threads", [2, 3])
-@pytest.mark.parametrize("engine", ["threads", "openmp"])
+@pytest.mark.parametrize("engine", PARALLEL)
 def test_every_worker_works(engine: str, n_threads: int) -> None:
     # A worker that the system lets wait has its tiles taken by the others, so this trains until
-    # each has run some; it is a hang or an idle worker that would take all the epochs.
-    model = fit(
+    # each has run some, on epochs that are long enough to be woken in; it is a hang or an idle
+    # worker that would take all the epochs.
+    model = MLPClassifier(
+        (200,),
         engine=engine,
         n_threads=n_threads,
-        hidden_layer_sizes=(200,),
-        max_iter=3000,
+        random_state=0,
+        max_iter=500,
         tol=0.0,
         n_iter_no_change=np.inf,
         callback=lambda report: min(report.estimator.tiles_per_worker_) > 0,
-    )
+    ).fit(np.tile(X, (30, 1)), np.tile(Y, 30))
     assert len(model.tiles_per_worker_) == n_threads
     assert min(model.tiles_per_worker_) > 0
     assert model.stop_reason_ == "callback"
 
 
-@pytest.mark.parametrize("engine", ["threads", "openmp"])
+@pytest.mark.parametrize("engine", PARALLEL)
 def test_tiles_do_not_depend_on_the_workers(engine: str) -> None:
     tiles = sum(fit(engine=engine, n_threads=3).tiles_per_worker_)
     assert fit(engine="serial").tiles_per_worker_ == [tiles]
@@ -153,8 +158,8 @@ def test_auto_takes_threads_where_the_work_pays(monkeypatch: pytest.MonkeyPatch)
     assert make_team("auto", 1, WIDE, 128).engine == "serial"
 
 
-@pytest.mark.parametrize("n_threads", [0, -2])
-@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("n_threads", [0, -2, 2**40])
+@pytest.mark.parametrize("engine", ["auto", *HERE])
 def test_impossible_numbers(engine: str, n_threads: int) -> None:
     with pytest.raises(ValueError, match=f"n_threads={n_threads} is not possible"):
         make_team(engine, n_threads, WIDE, 100)
@@ -185,7 +190,9 @@ def test_more_threads_than_cores_warn_once() -> None:
 
 def test_engines_available_here() -> None:
     assert [s.name for s in engine_statuses()] == list(ENGINES)
-    assert all(s.available and s.reason is None and s.remedy is None for s in engine_statuses())
+    for status in engine_statuses():
+        assert status.available == (status.reason is None) == (status.remedy is None)
+        assert status.available or status.name == "openmp"
 
 
 def test_openmp_that_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +281,7 @@ FORK = """
 """
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", HERE)
 def test_fit_in_a_forked_child(engine: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FORK.format(engine=engine))],

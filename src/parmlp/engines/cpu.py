@@ -23,6 +23,9 @@ ENGINES = ("serial", "threads", "openmp")
 #: Orders of work within a minibatch step; docs/schedules say what each does.
 SCHEDULES = ("two-phase", "partial-gradients", "fork-join")
 
+#: More threads than any machine has cores: a larger number is a mistake.
+MOST_THREADS = 4096
+
 # engine="auto" gives every thread at least this much arithmetic in a minibatch step, some 6 us of a
 # core: less, and handing over between phases eats what the second thread brings. Measured on two
 # cores of a Zen 4, two threads against one: 784-30-10 at batch 10 (1.0 MFLOP) 1.0x, 41-64-23 at
@@ -112,10 +115,10 @@ def make_team(
     """
     if engine != "auto":
         _check_engine(engine)
-    if n_threads is not None and (n_threads == 0 or n_threads < -1):
+    if n_threads is not None and not (n_threads == -1 or 1 <= n_threads <= MOST_THREADS):
         raise ValueError(
-            f"n_threads={n_threads} is not possible: give a number of threads, -1 for all usable "
-            "cores, or None to let parmlp choose."
+            f"n_threads={n_threads} is not possible: give a number of threads, at most "
+            f"{MOST_THREADS}, -1 for all usable cores, or None to let parmlp choose."
         )
     if engine == "serial":
         if n_threads is not None and n_threads > 1:

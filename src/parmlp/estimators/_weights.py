@@ -101,6 +101,9 @@ def check_weights(
         When the arrays do not form a network from ``n_features`` inputs to ``n_outputs`` outputs,
         or hold NaN or infinity.
     """
+    for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+        if not isinstance(arrays, list | tuple):
+            raise ValueError(f"{name} is {arrays!r}: it must be a list of arrays, one a layer.")
     if len(coefs) != len(intercepts) or len(coefs) == 0:
         raise ValueError(
             f"coefs_ holds {len(coefs)} arrays and intercepts_ {len(intercepts)}: a network has "
