@@ -84,6 +84,11 @@ class TestJson:
             return
         assert Preprocessing.from_dict(rebuilt.to_dict()) == rebuilt
 
+    def test_columns_the_model_does_not_know_are_ignored(self) -> None:
+        # Whatever they hold: nothing is asked of them.
+        wider = {"id": [None, "a", "b"], **ROWS}
+        assert np.array_equal(TABLE.transform(wider), TABLE.transform(ROWS))
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -170,7 +175,10 @@ class TestTable:
         ("change", "message"),
         [
             ({"size": None}, "lack 'size'; expected .*'size', 'color', 'bytes', 'open'"),
-            ({"weight": [1, 2, 3]}, "have 'weight', unknown to this model"),
+            (
+                {"size": None, "weight": [1, 2, 3]},
+                "lack 'size' and have 'weight', unknown to this model",
+            ),
             ({"size": None, "weight": [1, 2, 3]}, "lack 'size' and have 'weight'"),
             ({"size": [1.0, None, float("nan")]}, r"missing values in column 'size' \(2\) of 3"),
             ({"color": [None, "red", None]}, r"missing values in column 'color' \(2\)"),

@@ -486,8 +486,8 @@ class TablePreprocessing(Preprocessing):
         Parameters
         ----------
         rows : pyarrow.Table, DataFrame, mapping of name to values, or 2-D array
-            Named columns may come in any order; those of an array are taken in ``column_names``'
-            order.
+            Named columns may come in any order, and columns the model does not know are ignored;
+            those of an array are taken in ``column_names``' order.
         """
         table = self._select(_as_table(rows, self.column_names))
         require_complete(table)
@@ -514,14 +514,14 @@ class TablePreprocessing(Preprocessing):
         if twice:
             raise DataError(f"column {twice[0]!r} occurs {names.count(twice[0])} times")
         missing = [name for name in self.column_names if name not in names]
-        known = {*self.column_names, *([self.target.name] if self.target else [])}
-        extra = [name for name in names if name not in known]
-        if missing or extra:
-            faults = [f"lack {_listed(missing)}"] if missing else []
-            faults += [f"have {_listed(extra)}, unknown to this model"] if extra else []
+        if missing:
+            known = {*self.column_names, *([self.target.name] if self.target else [])}
+            extra = [name for name in names if name not in known]
+            # Perhaps the missing ones under another name.
+            others = f" and have {_listed(extra)}, unknown to this model" if extra else ""
             raise DataError(
-                f"the rows {' and '.join(faults)}; expected the columns the model was trained on: "
-                f"{_listed(self.column_names)}"
+                f"the rows lack {_listed(missing)}{others}; expected the columns the model was "
+                f"trained on: {_listed(self.column_names)}"
             )
         arrays = []
         for column in self.columns:

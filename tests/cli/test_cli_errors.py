@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from parmlp import MLPClassifier, save_model
+
 
 def assert_one_error_line(outcome: Any, code: int, *fragments: str) -> None:
     assert outcome.code == code, outcome.err
@@ -30,6 +32,12 @@ def assert_one_error_line(outcome: Any, code: int, *fragments: str) -> None:
         ("train --hidden 10 --hidden -3", ["--hidden", "-3"]),
         ("train --threads 0", ["--threads", "0"]),
         ("train --threads -2", ["--threads", "-2"]),
+        ("train --threads 99999999999999", ["--threads", "99999999999999", "4096"]),
+        ("demo --threads 4097", ["--threads", "4096"]),
+        ("train --momentum 0.9", ["--momentum", "no effect", "--solver sgd"]),
+        ("train --nesterov --solver adamw", ["--nesterov", "no effect", "--solver sgd"]),
+        ("train --weight-decay 0.01", ["--weight-decay", "no effect", "--solver adamw"]),
+        ("train --leaky-relu-slope 0.1", ["--leaky-relu-slope", "--activation leaky_relu"]),
         ("train --engine serial --threads 2", ["--threads", "serial"]),
         ("train --engine warp", ["--engine", "warp", "threads"]),
         ("train --activation step", ["--activation", "step", "sigmoid"]),
@@ -39,7 +47,7 @@ def assert_one_error_line(outcome: Any, code: int, *fragments: str) -> None:
         ("train --lr nan", ["--lr", "nan"]),
         ("train --lr inf", ["--lr", "inf"]),
         ("train --lr fast", ["--lr"]),
-        ("train --momentum 1.5", ["--momentum", "1.5"]),
+        ("train --solver sgd --momentum 1.5", ["--momentum", "1.5"]),
         ("train --alpha -1", ["--alpha", "-1"]),
         ("train --seed -1", ["--seed", "-1"]),
         ("train --seed 4294967296", ["--seed", "4294967296"]),
@@ -162,6 +170,31 @@ def test_rows_of_another_shape_than_the_model_s(parmlp: Any, flowers: Path, tmp_
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_another_number_of_features_than_the_model_s(
+    parmlp: Any, flowers: Path, tmp_path: Path
+) -> None:
+    npz(tmp_path / "t.npz")
+    parmlp("train", "digits", "--epochs", "1", "--out", "m.safetensors")
+    outcome = parmlp("predict", "m.safetensors", "t.npz", "--out", "p.csv")
+    assert_one_error_line(outcome, 1, "m.safetensors", "t.npz", "3", "64")
+    outcome = parmlp("evaluate", "m.safetensors", "t.npz")
+    assert_one_error_line(outcome, 1, "m.safetensors", "t.npz", "3", "64")
+    parmlp("train", "t.npz", "--epochs", "1", "--out", "n.safetensors")
+    outcome = parmlp("evaluate", "n.safetensors", "digits")
+    assert_one_error_line(outcome, 1, "n.safetensors", "digits has 64", "takes 3", "t.npz")
+
+
+def test_a_model_without_preprocessing_says_how_many_features_it_takes(
+    parmlp: Any, tmp_path: Path
+) -> None:
+    npz(tmp_path / "t.npz")
+    rng = np.random.default_rng(0)
+    estimator = MLPClassifier((3,), max_iter=1000).fit(rng.random((20, 4)), np.arange(20) % 2)
+    save_model("m.safetensors", estimator)
+    outcome = parmlp("predict", "m.safetensors", "t.npz", "--out", "p.csv")
+    assert_one_error_line(outcome, 1, "m.safetensors", "t.npz has 3", "takes 4")
+
+
 def test_output_onto_an_input_is_refused(parmlp: Any, flowers: Path) -> None:
     before = flowers.read_bytes()
     parmlp("train", flowers, "--target", "species", "--epochs", "1", "--out", "m.safetensors")
@@ -204,6 +237,8 @@ def test_a_full_disk_leaves_what_was_there(
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+    for fragment in (str(out), "unchanged", "Free some space"):
+        assert fragment in done.stderr
     assert out.read_text(encoding="utf-8") == "precious"
     assert sorted(tmp_path.iterdir()) == files
 
@@ -218,7 +253,9 @@ def test_a_full_disk_behind_stdout_is_an_error() -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith("error: cannot write to stdout: ")
+    assert "free some space" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reader_that_has_seen_enough_is_no_error_to_tell() -> None:

@@ -9,7 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from parmlp import load_model
+from parmlp import load_model, save_model
 from parmlp.datasets import load_digits, load_split, read_rows
 
 
@@ -168,3 +168,57 @@ def test_an_existing_output_is_replaced_as_a_whole(parmlp: Any, model: Path, flo
     assert len(read_csv("p.csv")) == 240
     assert not list(Path().glob(".p.csv*"))
     assert Path("p.csv").stat().st_mode & 0o777 == flowers.stat().st_mode & 0o777
+
+
+def test_columns_the_model_does_not_know_are_ignored(
+    parmlp: Any, model: Path, flowers: Path
+) -> None:
+    lines = flowers.read_text(encoding="utf-8").splitlines()
+    wider = ["id,note," + lines[0], *(f"{i},,{line}" for i, line in enumerate(lines[1:]))]
+    Path("wider.csv").write_text("\n".join(wider) + "\n", encoding="utf-8")
+    assert parmlp("predict", model, flowers, "--out", "a.csv").code == 0
+    assert parmlp("predict", model, "wider.csv", "--out", "b.csv").code == 0
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+    plain, more = (
+        parmlp("evaluate", model, file, "--json").json for file in (flowers, "wider.csv")
+    )
+    assert more["confusion_matrix"] == plain["confusion_matrix"]
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "mse"])
+def test_a_model_of_one_class(parmlp: Any, tmp_path: Path, loss: str) -> None:
+    rows = "\n".join(f"{i},yes" for i in range(30))
+    (tmp_path / "one.csv").write_text(f"a,b\n{rows}\n", encoding="utf-8")
+    trained = parmlp(
+        *("train", "one.csv", "--target", "b", "--loss", loss, "--epochs", "200"),
+        *("--out", "m.safetensors"),
+    )
+    assert trained.code == 0, trained.err
+    outcome = parmlp("predict", "m.safetensors", "one.csv", "--out", "p.csv", "--proba")
+    assert outcome.code == 0, outcome.err
+    written = read_csv("p.csv")
+    assert list(written[0]) == ["prediction", "probability_yes"]
+    assert {row["prediction"] for row in written} == {"yes"}
+    assert min(float(row["probability_yes"]) for row in written) > 0.5
+    outcome = parmlp("evaluate", "m.safetensors", "one.csv", "--json")
+    assert outcome.err == ""
+    assert outcome.json["confusion_matrix"] == [[30]]
+
+
+def test_evaluation_by_another_target_than_the_model_s_is_refused(
+    parmlp: Any, flowers: Path
+) -> None:
+    parmlp(
+        *("train", flowers, "--target", "species", "--epochs", "1", "--out", "m.safetensors"),
+    )
+    loaded = load_model("m.safetensors")
+    save_model(
+        "kdd.safetensors",
+        loaded.estimator,
+        loaded.preprocessing,
+        training={"dataset": "kddcup99", "target": "attack"},
+    )
+    for rows in ("kddcup99", flowers):
+        outcome = parmlp("evaluate", "kdd.safetensors", rows, "--target", "category")
+        assert outcome.code == 2
+        assert "'attack', not 'category'" in outcome.err

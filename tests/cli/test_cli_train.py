@@ -17,6 +17,7 @@ import pytest
 import parmlp.cli.training
 from parmlp import MLPClassifier, load_model
 from parmlp._core import usable_cores
+from parmlp.cli import training as cli_training
 from parmlp.datasets import load_split
 from parmlp.engines import engine_statuses
 
@@ -309,3 +310,58 @@ def test_json_goes_nowhere_but_to_stdout(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["epochs"] == 3
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_second_ctrl_c_while_scoring_leaves_the_model_saved(
+    parmlp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_during_fit(monkeypatch, 0.3)
+
+    def score(*arguments: Any, **options: Any) -> None:
+        assert load_model("m.safetensors").estimator.coefs_
+        press_ctrl_c()
+
+    monkeypatch.setattr("parmlp.cli.training_report.training_report", score)
+    outcome = parmlp("train", "--epochs", "1000000", "--out", "m.safetensors", "--json")
+    assert outcome.code == 130
+    assert outcome.out == ""
+    assert "no scores; the model is saved in m.safetensors" in outcome.err
+
+
+@pytest.mark.parametrize("during_fit", [False, True])
+def test_ctrl_c_while_saving_waits_until_the_model_is_saved(
+    parmlp: Any, monkeypatch: pytest.MonkeyPatch, during_fit: bool
+) -> None:
+    if during_fit:
+        interrupt_during_fit(monkeypatch, 0.3)
+    save = cli_training.save
+
+    def interrupted_save(*arguments: Any) -> None:
+        press_ctrl_c()
+        save(*arguments)
+
+    monkeypatch.setattr("parmlp.cli.training.save", interrupted_save)
+    epochs = "1000000" if during_fit else "2"
+    outcome = parmlp("train", "--epochs", epochs, "--out", "m.safetensors")
+    assert outcome.code == 130
+    assert "the model is saved in m.safetensors" in outcome.err
+    assert load_model("m.safetensors").estimator.coefs_
+
+
+def test_ctrl_c_in_the_first_epoch_says_so(parmlp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parmlp.estimators._row_order.RowOrder.next", lambda order: press_ctrl_c())
+    outcome = parmlp("train")
+    assert outcome.code == 130
+    assert "the first epoch was not finished" in outcome.out
+    assert "0 epochs" not in outcome.out
+    assert "interrupted before the first epoch was finished" in outcome.err
+
+
+def test_ctrl_c_while_loading_says_so(parmlp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parmlp.datasets.load_split", lambda *_, **__: press_ctrl_c())
+    outcome = parmlp("train")
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")

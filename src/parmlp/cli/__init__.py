@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. The command modu
 scikit-learn and the native core inside their functions, so that `--help` answers at once.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from parmlp.cli import data, demo, evaluate, info, predict, train
@@ -26,8 +28,24 @@ from parmlp.cli.output import (
 # The parent of every complaint about arguments, of which typer exports this child only.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
+# Disk, quota and size limit of a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Commands(TyperGroup):
+    """The subcommands; an interrupt that none of them has told of is told of here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="parmlp",
+    cls=_Commands,
     help="Train multilayer perceptrons by parallel minibatch backpropagation.",
     epilog="PARMLP_DEBUG=1 shows tracebacks. PARMLP_SIMD=baseline|avx2|avx512 forces the kernels. "
     "PARMLP_DATA names a directory with the data files.",
@@ -86,13 +104,18 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader (`| head`) has seen enough; Python must not complain when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _abandon_stdout()
             return EXIT_FAILED
         except (KeyboardInterrupt, typer.Abort):
             return EXIT_INTERRUPTED
         except Exception as error:
             return _report(error)
     return code if isinstance(code, int) else 0
+
+
+def _abandon_stdout() -> None:
+    """Send what stdout still holds nowhere, so that Python does not fail on it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: Exception) -> int:
@@ -102,6 +125,15 @@ def _report(error: Exception) -> int:
     if isinstance(error, _UsageError):
         print_error(error.format_message())
         return EXIT_BAD_ARGUMENTS
+
+    # Files are written by functions that name them; what has no name and is full is stdout.
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        _abandon_stdout()
+        print_error(
+            f"cannot write to stdout: {error.strerror}; free some space or send the output to "
+            "another place"
+        )
+        return EXIT_FAILED
 
     from parmlp.errors import ParmlpError
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import typer
 
+# The engines' own limit, far beyond any machine's cores.
+MAX_THREADS = 4096
+
 
 def positive(value: float | None) -> float | None:
     """Let None and finite numbers above 0 through."""
@@ -15,9 +18,9 @@ def positive(value: float | None) -> float | None:
     return value
 
 
-def not_negative(value: float) -> float:
-    """Let finite numbers from 0 through."""
-    if not (math.isfinite(value) and value >= 0):
+def not_negative(value: float | None) -> float | None:
+    """Let None and finite numbers from 0 through."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
         raise typer.BadParameter(f"{value} is not a finite number from 0")
     return value
 
@@ -29,9 +32,9 @@ def fraction(value: float | None) -> float | None:
     return value
 
 
-def below_one(value: float) -> float:
-    """Let numbers from 0 up to but without 1 through."""
-    if not 0 <= value < 1:
+def below_one(value: float | None) -> float | None:
+    """Let None and numbers from 0 up to but without 1 through."""
+    if value is not None and not 0 <= value < 1:
         raise typer.BadParameter(f"{value} is not in [0, 1)")
     return value
 
@@ -58,10 +61,20 @@ def seed_value(value: int) -> int:
 
 
 def thread_count(value: int | None) -> int | None:
-    """Let None, -1 (all usable cores) and counts from 1 through."""
+    """Let None, -1 (all usable cores) and counts from 1 to `MAX_THREADS` through."""
     if value is not None and (value == 0 or value < -1):
         raise typer.BadParameter(f"{value} threads cannot train; use 1 or more, or -1 for all")
+    if value is not None and value > MAX_THREADS:
+        raise typer.BadParameter(f"{value} threads are too many; use at most {MAX_THREADS}")
     return value
+
+
+def refuse_without_effect(option: str, useless: bool, needs: str) -> None:
+    """Refuse an option that was given but changes nothing, rather than ignore it."""
+    if useless:
+        raise typer.BadParameter(
+            f"it has no effect without {needs}; add that or leave it out", param_hint=option
+        )
 
 
 def check_output_path(path: Path, option: str, inputs: Sequence[Path] = ()) -> None:

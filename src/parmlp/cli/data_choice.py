@@ -61,9 +61,9 @@ def load_training_split(
 
 
 def load_evaluation_rows(
-    model: "LoadedModel", dataset: str, target: str | None
+    model: "LoadedModel", dataset: str, target: str | None, *, path: Path
 ) -> "tuple[NDArray[Any], NDArray[Any], str]":
-    """Load what `parmlp evaluate MODEL DATASET` tests with.
+    """Load what `parmlp evaluate MODEL DATASET` tests with; `path` is the model's.
 
     A data set's name stands for its held-out rows: the ones held out when the model was trained,
     if it was trained on that data set. A file stands for all its rows.
@@ -74,20 +74,64 @@ def load_evaluation_rows(
     y : ndarray of shape (n_samples,)
     rows : str
         Which rows they are, in words.
+
+    Raises
+    ------
+    typer.BadParameter
+        For no data set or file, or another target than the model's.
+    parmlp.errors.DataError
+        If the rows cannot be had or read, or are not such as the model takes.
     """
     from parmlp.datasets import read_labelled_rows
 
     training = model.training or {}
     if is_name(dataset):
         _check_target(dataset, target)
-        return _held_out(dataset, training if training.get("dataset") == dataset else {}, target)
+        if training.get("dataset") == dataset:
+            _check_kdd_target(training, target)
+        else:
+            training = {}
+        X, y, which = _held_out(dataset, training, target)
+        _check_width(model, X, path=path, rows=dataset)
+        return X, y, which
     _check_file_target(model, target)
     raw, y = read_labelled_rows(
         existing_file(dataset),
         model.preprocessing,
         target=target if target is not None else training.get("target"),
     )
-    return model.transform(raw), y, "all rows"
+    return model_rows(model, raw, model=path, rows=dataset), y, "all rows"
+
+
+def model_rows(loaded: "LoadedModel", raw: Any, *, model: Path, rows: str) -> Any:
+    """Return the matrix that the network takes for the raw rows of a file.
+
+    Raises
+    ------
+    parmlp.errors.DataError
+        If the rows are not such as the model takes; the message names both files.
+    """
+    from parmlp.errors import DataError
+
+    try:
+        X = loaded.transform(raw)
+    except DataError as error:
+        raise DataError(f"{rows} does not suit the model {model}: {error}") from error
+    _check_width(loaded, X, path=model, rows=rows)
+    return X
+
+
+def _check_width(model: "LoadedModel", X: Any, *, path: Path, rows: str) -> None:
+    """Refuse rows with another number of features than the model's."""
+    from parmlp.errors import DataError
+
+    wanted = model.estimator.n_features_in_
+    if len(X.shape) == 2 and X.shape[1] != wanted:
+        trained = (model.training or {}).get("dataset")
+        raise DataError(
+            f"{rows} has {X.shape[1]} features, but the model {path} takes {wanted}; give it rows "
+            + (f"like those of {trained}" if trained else "like those it was trained on")
+        )
 
 
 def _held_out(
@@ -165,6 +209,17 @@ def _check_target(dataset: str, target: str | None) -> None:
         )
 
 
+def _check_kdd_target(training: dict[str, Any], target: str | None) -> None:
+    """Refuse another of kddcup99's targets than the one the model was trained for."""
+    trained = training.get("target")
+    if None not in (target, trained) and target != trained:
+        raise typer.BadParameter(
+            f"the model was trained for '{trained}', not '{target}'; leave it out, or train a "
+            f"model with --target {target}",
+            param_hint="--target",
+        )
+
+
 def _check_file_target(model: "LoadedModel", target: str | None) -> None:
     """Refuse a target for a file that is not what the model predicts."""
     if target is None:
@@ -172,6 +227,7 @@ def _check_file_target(model: "LoadedModel", target: str | None) -> None:
     trained = model.training or {}
     if trained.get("dataset") == "kddcup99":
         _check_target("kddcup99", target)
+        _check_kdd_target(trained, target)
         return
     known = None if model.preprocessing is None else model.preprocessing.target
     if known is not None and known.name != target:

@@ -44,7 +44,7 @@ def evaluate(
     from parmlp.model_files import load_model
 
     loaded = load_model(model)
-    X, y, rows = load_evaluation_rows(loaded, dataset, target)
+    X, y, rows = load_evaluation_rows(loaded, dataset, target, path=model)
     classes = getattr(loaded.estimator, "classes_", None)
     predictions = loaded.estimator.predict(X)
     report: dict[str, Any] = {

@@ -67,8 +67,19 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     Raises
     ------
     OSError
-        If it cannot be written; what stood at `path` before is then still there.
+        If it cannot be written; what stood at `path` before is then still there, and the message
+        says so.
     """
+    try:
+        _write_whole(path, header, rows)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}; what was there before is unchanged. "
+            "Free some space or choose another place"
+        ) from error
+
+
+def _write_whole(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

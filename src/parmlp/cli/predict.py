@@ -39,6 +39,7 @@ def predict(
     """
     check_output_path(out, "--out", inputs=[model, rows])
 
+    from parmlp.cli.data_choice import model_rows
     from parmlp.datasets import read_rows
     from parmlp.model_files import load_model
 
@@ -49,10 +50,13 @@ def predict(
             f"{model} is a regression model; it has no probabilities", param_hint="--proba"
         )
     raw = read_rows(rows, loaded.preprocessing)
-    predictions = loaded.predict(raw)
+    X = model_rows(loaded, raw, model=model, rows=str(rows))
+    predictions = loaded.estimator.predict(X)
     columns = _columns("prediction", predictions, classes)
-    if proba:
-        columns |= _columns("probability", loaded.predict_proba(raw), classes)
+    if proba and classes is not None:
+        probabilities: NDArray[Any] = loaded.estimator.predict_proba(X)
+        # A model of one class has a second column, for a class that does not exist.
+        columns |= _columns("probability", probabilities[:, : len(classes)], classes)
     write_csv(out, list(columns), zip(*columns.values(), strict=True))
 
     if as_json:

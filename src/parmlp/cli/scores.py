@@ -1,5 +1,6 @@
 """Scores of predictions against labels, as JSON-able dictionaries and as tables."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,14 @@ def classification_scores(
     precision, recall, _, support = precision_recall_fscore_support(
         y, predictions, labels=None if multilabel else labels, zero_division=np.nan
     )
-    matrix = (
-        multilabel_confusion_matrix(y, predictions)
-        if multilabel
-        else confusion_matrix(y, predictions, labels=labels)
-    )
+    with warnings.catch_warnings():
+        # A model of one class has a matrix of one cell, and asks for no other.
+        warnings.filterwarnings("ignore", "A single label was found")
+        matrix = (
+            multilabel_confusion_matrix(y, predictions)
+            if multilabel
+            else confusion_matrix(y, predictions, labels=labels)
+        )
     return {
         "accuracy": float(accuracy_score(y, predictions)),
         "unseen_fraction": 0.0 if multilabel else unseen_fraction(y, classes),

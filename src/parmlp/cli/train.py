@@ -1,7 +1,7 @@
 """`parmlp train`: fit a network to a data set, say how it went, save it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from parmlp.cli.checks import (
     fraction,
     not_negative,
     positive,
+    refuse_without_effect,
     seed_value,
     thread_count,
 )
@@ -26,7 +27,11 @@ from parmlp.cli.choices import (
     Task,
     WeightInit,
 )
+from parmlp.cli.interrupts import OneInterrupt
 from parmlp.cli.output import EXIT_INTERRUPTED, is_terminal, print_json
+
+if TYPE_CHECKING:
+    from parmlp import MLPClassifier, MLPRegressor
 
 # Where scikit-learn's default of 0.001 would leave plain sgd almost where it started.
 _DEFAULT_LR = {Solver.SGD: 0.1, Solver.ADAM: 0.001, Solver.ADAMW: 0.001}
@@ -53,9 +58,11 @@ def train(
     ] = None,
     activation: Annotated[Activation, typer.Option(help="Hidden activation.")] = Activation.RELU,
     leaky_relu_slope: Annotated[
-        float,
-        typer.Option(help="leaky_relu: the slope below 0.", callback=not_negative),
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="leaky_relu: the slope below 0.", callback=not_negative, show_default="0.01"
+        ),
+    ] = None,
     out_activation: Annotated[
         OutActivation,
         typer.Option(
@@ -88,9 +95,11 @@ def train(
         ),
     ] = None,
     momentum: Annotated[
-        float,
-        typer.Option(help="sgd: momentum, from 0 to below 1.", callback=below_one),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="sgd: momentum, from 0 to below 1.", callback=below_one, show_default="0"
+        ),
+    ] = None,
     nesterov: Annotated[
         bool,
         typer.Option("--nesterov", help="sgd: Nesterov's momentum."),
@@ -100,9 +109,11 @@ def train(
         typer.Option(help="Strength of the L2 penalty in the loss.", callback=not_negative),
     ] = 0.0,
     weight_decay: Annotated[
-        float,
-        typer.Option(help="adamw: decoupled weight decay.", callback=not_negative),
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="adamw: decoupled weight decay.", callback=not_negative, show_default="0.01"
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", callback=count, help="Rows of a minibatch.")
     ] = 64,
@@ -171,7 +182,8 @@ def train(
     The configuration of the paper: --activation sigmoid --loss mse --solver sgd, with the default
     initial weights (Glorot uniform, zero biases), no momentum and no penalty.
 
-    Ctrl-C stops the training, saves the model if --out is given, and exits with 130.
+    Ctrl-C stops the training, saves the model if --out is given, scores it (a second Ctrl-C leaves
+    that out), and exits with 130.
     """
     if out is not None:
         check_output_path(out, "--out", inputs=[Path(dataset)])
@@ -179,6 +191,16 @@ def train(
         raise typer.BadParameter(
             "engine serial runs on one thread; use --engine threads", param_hint="--threads"
         )
+    sgd, adamw = solver is Solver.SGD, solver is Solver.ADAMW
+    leaky = activation is Activation.LEAKY_RELU
+    refuse_without_effect("--momentum", momentum is not None and not sgd, "--solver sgd")
+    refuse_without_effect("--nesterov", nesterov and not sgd, "--solver sgd")
+    refuse_without_effect(
+        "--weight-decay", weight_decay is not None and not adamw, "--solver adamw"
+    )
+    refuse_without_effect(
+        "--leaky-relu-slope", leaky_relu_slope is not None and not leaky, "--activation leaky_relu"
+    )
 
     from parmlp.cli.data_choice import KDD_TARGET, load_training_split
     from parmlp.cli.training import fit, make_estimator, save
@@ -194,15 +216,15 @@ def train(
         loss,
         hidden_layer_sizes=tuple(hidden or [100]),
         activation=activation.value,
-        leaky_relu_slope=leaky_relu_slope,
+        leaky_relu_slope=0.01 if leaky_relu_slope is None else leaky_relu_slope,
         out_activation=out_activation.value,
         weight_init=weight_init.value,
         solver=solver.value,
         learning_rate_init=_DEFAULT_LR[solver] if lr is None else lr,
-        momentum=momentum,
+        momentum=momentum or 0.0,
         nesterovs_momentum=nesterov,
         alpha=alpha,
-        weight_decay=weight_decay,
+        weight_decay=0.01 if weight_decay is None else weight_decay,
         batch_size=min(batch_size, len(split.X_train)),
         random_state=seed,
         engine=engine.value,
@@ -212,21 +234,42 @@ def train(
     )
     if not as_json:
         print_plan(split, estimator)
-    fit(estimator, split, shown=not as_json and is_terminal())
-    if out is not None:
-        save(
-            out,
-            estimator,
-            split,
-            {"dataset": dataset, "target": target, "test_fraction": test_fraction, "seed": seed},
-        )
-
-    report = training_report(estimator, split, model=out)
+    saved = "nothing is saved" if out else "nothing is saved without --out"
+    try:
+        with OneInterrupt() as interrupts:
+            fit(estimator, split, shown=not as_json and is_terminal())
+            interrupts.hold()
+            if out is not None:
+                save(
+                    out,
+                    estimator,
+                    split,
+                    {
+                        "dataset": dataset,
+                        "target": target,
+                        "test_fraction": test_fraction,
+                        "seed": seed,
+                    },
+                )
+                saved = f"the model is saved in {out}"
+        interrupted = estimator.stop_reason_ == "interrupted"
+        if interrupted:
+            typer.echo(f"interrupted {_progress(estimator, epochs)}; {saved}", err=True)
+        report = training_report(estimator, split, model=out)
+    except KeyboardInterrupt:
+        if not hasattr(estimator, "stop_reason_"):
+            raise  # before the training began
+        typer.echo(f"interrupted: there are no scores; {saved}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print_json(report)
     else:
         print_report(report)
-    if report["interrupted"]:
-        saved = f"the model is saved in {out}" if out else "nothing is saved without --out"
-        typer.echo(f"interrupted after {report['epochs']} of {epochs} epochs; {saved}", err=True)
+    if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _progress(estimator: "MLPClassifier | MLPRegressor", epochs: int) -> str:
+    """How far an interrupted training came, in words."""
+    done = len(estimator.loss_curve_)
+    return f"after {done} of {epochs} epochs" if done else "before the first epoch was finished"

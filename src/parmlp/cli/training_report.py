@@ -68,11 +68,14 @@ def print_report(report: dict[str, Any]) -> None:
         f"engine {report['engine']}, {_count(report['threads'], 'thread')}, "
         f"{report['simd']}, schedule {report['schedule']}"
     )
-    typer.echo(
-        f"{_count(report['epochs'], 'epoch')} in {report['seconds']:.3f} s"
-        + ("" if rate is None else f", {rate:,.0f} samples/s")
-        + (f", loss {curve[-1]:.6f}" if curve else "")
-    )
+    if curve:
+        typer.echo(
+            f"{_count(report['epochs'], 'epoch')} in {report['seconds']:.3f} s"
+            + ("" if rate is None else f", {rate:,.0f} samples/s")
+            + f", loss {curve[-1]:.6f}"
+        )
+    else:
+        typer.echo("the first epoch was not finished")
     for part in ("train", "test"):
         if report["task"] == "classification":
             typer.echo(f"{part} accuracy {report[f'{part}_accuracy']:.2%}")
