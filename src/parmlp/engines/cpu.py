@@ -29,7 +29,7 @@ MOST_THREADS = 4096
 # engine="auto" gives every thread at least this much arithmetic in a minibatch step, some 6 us of a
 # core: less, and handing over between phases eats what the second thread brings. Measured on two
 # cores of a Zen 4, two threads against one: 784-30-10 at batch 10 (1.0 MFLOP) 1.0x, 41-64-23 at
-# batch 32 (0.6 MFLOP) 1.0 to 1.3x, at batch 64 (1.2 MFLOP) 1.5x.
+# batch 64 (1.2 MFLOP) 1.5x (benchmarks/results: sparse.jsonl, oversubscription.jsonl).
 _FLOPS_PER_THREAD = 600_000.0
 
 _OPENMP_REMEDY = (

@@ -12,9 +12,9 @@ Array = NDArray[Any]
 
 # Dense and sparse rows give the same bits, so all that follows is about time alone. A value costs
 # the sparse first layer some 3 times as much as the dense one, which keeps weights in registers.
-# Measured on MNIST (19 % nonzero) with one and two threads of a Zen 4: 784-100-10 trains 1.1 to 1.4
-# times as fast at batch 32 and more, 784-1024-10 1.3 to 1.5 times; 784-30-10 0.7 to 0.9 times at
-# any batch, as every entry's overhead is shared by 30 columns only.
+# Measured on MNIST (19 % nonzero) with one and two threads of a Zen 4 (benchmarks/sparse): from
+# batch 32 on 784-100-10 trains 1.3 to 1.5 times as fast and 784-1024-10 mostly 1.2 to 1.8 times;
+# 784-30-10 mostly 0.9 to 1.1 times, as 30 columns alone share every entry's overhead.
 _SPARSE_DENSITY = 0.25
 _LEAST_UNITS = 64
 _LEAST_BATCH = 32

@@ -1,0 +1,1 @@
+"""What happens when a core is busy, or threads are more than cores?"""

@@ -1,0 +1,1 @@
+"""When is the sparse first layer faster than the dense one?"""
