@@ -70,7 +70,7 @@ struct LayerForward {
 // LayerForward for the first layer with sparse input; `a` is not used.
 template <class T>
 struct SparseForward {
-  LayerForward<T> layer;  // at most kSparseTileColumns columns
+  LayerForward<T> layer;
   SparseRows<T> x;
   const index_t* row_ids;  // (rows,), or null for the rows from first_row on
   index_t first_row;

@@ -3,9 +3,6 @@
 
 namespace parmlp::PARMLP_TARGET {
 
-// Columns of a tile's sums: 32 rows of them are 32 KB of floats.
-constexpr index_t kSparseColumns = kSparseTileColumns;
-
 // sums[p][c] (+)= sum over e, in order, of scale[e] * b[p][ids[e]][c], for P panels of N vectors.
 template <class T, int N, int P>
 __attribute__((noinline)) static void add_scaled_rows(const int* ids, const T* scale, index_t n, const T* b,
@@ -103,13 +100,15 @@ PARMLP_INLINE void find_block_starts(const int* columns, index_t entries, index_
   }
 }
 
+// The rows of args for panels of at most kSparseTileColumns columns.
 template <class T>
-static void sparse_forward(const SparseForward<T>& args) {
+PARMLP_INLINE void sparse_forward_panels(const SparseForward<T>& args, index_t first_panel, index_t end_panel,
+                                         int* block_starts) {
   const LayerForward<T>& layer = args.layer;
-  const index_t columns =
-      layer.layout.first_column(layer.end_panel) - layer.layout.first_column(layer.first_panel);
+  const index_t column = layer.layout.first_column(first_panel);
+  const index_t columns = layer.layout.first_column(end_panel) - column;
   const index_t blocks = (layer.layout.rows + kSparseBlockRows - 1) / kSparseBlockRows;
-  alignas(64) T sums[kSparseColumns];
+  alignas(64) T sums[kSparseTileColumns];
   for (index_t r = 0; r < layer.rows; ++r) {
     const index_t id = args.row_ids ? args.row_ids[r] : args.first_row + r;
     const index_t begin = args.x.starts[id];
@@ -122,12 +121,23 @@ static void sparse_forward(const SparseForward<T>& args) {
         __builtin_prefetch(args.x.values + next + e);
       }
     }
-    if (args.block_starts) {
-      find_block_starts<T>(args.x.columns + begin, entries, blocks, args.block_starts + r * (blocks + 1));
+    if (block_starts) {
+      find_block_starts<T>(args.x.columns + begin, entries, blocks, block_starts + r * (blocks + 1));
     }
-    sparse_sums(layer.layout, layer.first_panel, layer.end_panel, args.x.columns + begin,
-                args.x.values + begin, entries, layer.weights, layer.layout.rows, sums, 1, 0, true);
-    finish_forward(layer, r, 1, layer.layout.first_column(layer.first_panel), columns, sums);
+    sparse_sums(layer.layout, first_panel, end_panel, args.x.columns + begin, args.x.values + begin, entries,
+                layer.weights, layer.layout.rows, sums, 1, 0, true);
+    finish_forward(layer, r, 1, column, columns, sums);
+  }
+}
+
+template <class T>
+static void sparse_forward(const SparseForward<T>& args) {
+  const index_t end = args.layer.end_panel;
+  const index_t most = kSparseTileColumns / args.layer.layout.width(0);
+  int* block_starts = args.block_starts;
+  for (index_t panel = args.layer.first_panel; panel < end; panel += most) {
+    sparse_forward_panels(args, panel, panel + most < end ? panel + most : end, block_starts);
+    block_starts = nullptr;  // found once
   }
 }
 
@@ -146,7 +156,7 @@ static void sparse_weight_tile(const WeightTile<T>& tile) {
   const index_t rows = tile.end_row - tile.first_row;
   const index_t block = tile.first_row / kSparseBlockRows;
   const index_t origin = tile.layout.first_column(tile.first_panel);
-  alignas(64) T sums[kSparseBlockRows * kSparseColumns];
+  alignas(64) T sums[kSparseBlockRows * kSparseTileColumns];
   BlockEntries<T> entries;
   const SparseRows<T>& x = tile.sparse.x;
   bool touched[kSparseBlockRows] = {};

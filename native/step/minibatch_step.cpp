@@ -249,28 +249,26 @@ template <class T>
 void MinibatchStep<T>::sparse_forward(Range rows, index_t first_panel, index_t end_panel) {
   const NetworkDescription& d = network_.description();
   Buffers& out = buffers(1);
-  for (index_t panel = first_panel; panel < end_panel; panel += sparse_panels()) {
-    network_.kernels().sparse_forward({
-        .layer = {.a = nullptr,
-                  .a_stride = 0,
-                  .rows = rows.size(),
-                  .weights = network_.weights(0),
-                  .layout = network_.place(0).layout,
-                  .bias = network_.bias(0),
-                  .first_panel = panel,
-                  .end_panel = std::min(panel + sparse_panels(), end_panel),
-                  .out = out.a.data() + rows.begin * out.stride,
-                  .out_stride = out.stride,
-                  .z = row_or_null(out.z, rows.begin * out.stride),
-                  .activation = d.activation(0),
-                  .slope = static_cast<T>(d.leaky_relu_slope),
-                  .upcoming = {}},
-        .x = samples_.sparse,
-        .row_ids = row_ids_ + rows.begin,
-        .first_row = 0,
-        .block_starts = panel == 0 ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
-    });
-  }
+  network_.kernels().sparse_forward({
+      .layer = {.a = nullptr,
+                .a_stride = 0,
+                .rows = rows.size(),
+                .weights = network_.weights(0),
+                .layout = network_.place(0).layout,
+                .bias = network_.bias(0),
+                .first_panel = first_panel,
+                .end_panel = end_panel,
+                .out = out.a.data() + rows.begin * out.stride,
+                .out_stride = out.stride,
+                .z = row_or_null(out.z, rows.begin * out.stride),
+                .activation = d.activation(0),
+                .slope = static_cast<T>(d.leaky_relu_slope),
+                .upcoming = {}},
+      .x = samples_.sparse,
+      .row_ids = row_ids_ + rows.begin,
+      .first_row = 0,
+      .block_starts = first_panel == 0 ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
+  });
 }
 
 template <class T>

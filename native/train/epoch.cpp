@@ -97,7 +97,11 @@ class PredictWork final : public PhasedWork {
           .upcoming = {},
       };
       if (l == 0 && !x_.dense) {
-        sparse_layer(layer, first);
+        network_.kernels().sparse_forward({.layer = layer,
+                                           .x = x_.sparse,
+                                           .row_ids = nullptr,
+                                           .first_row = first,
+                                           .block_starts = nullptr});
       } else {
         network_.kernels().layer_forward(layer);
       }
@@ -112,21 +116,6 @@ class PredictWork final : public PhasedWork {
   }
 
  private:
-  void sparse_layer(const LayerForward<T>& layer, index_t first_row) {
-    const index_t panels = layer.layout.panels;
-    const index_t per_call = kSparseTileColumns / layer.layout.width(0);
-    for (index_t panel = 0; panel < panels; panel += per_call) {
-      SparseForward<T> call{.layer = layer,
-                            .x = x_.sparse,
-                            .row_ids = nullptr,
-                            .first_row = first_row,
-                            .block_starts = nullptr};
-      call.layer.first_panel = panel;
-      call.layer.end_panel = std::min(panel + per_call, panels);
-      network_.kernels().sparse_forward(call);
-    }
-  }
-
   Network<T>& network_;
   const Rows<T> x_;
   const index_t rows_;

@@ -95,7 +95,7 @@ def make_team(
     Parameters
     ----------
     engine : {"auto", "serial", "threads", "openmp"}
-        "auto" takes "threads" where the work of a step pays for the barriers, else "serial".
+        "auto" takes "threads" where the work of a step pays for handing it out, else "serial".
     n_threads : int or None
         None: :func:`default_n_threads`, and for "auto" only as many as the work keeps busy;
         -1: all usable cores; otherwise that number.
