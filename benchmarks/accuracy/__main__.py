@@ -7,18 +7,15 @@ epochs at batch 200, trained on the 10 % set, tested on the labelled test set; s
 MLPClassifier with the same parameters beside it. Needs PARMLP_DATA; takes about two minutes.
 """
 
-import argparse
-import json
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as ScikitLearnMLPClassifier
 
-from benchmarks.cpu import machine
+from benchmarks import records
 from parmlp import MLPClassifier
 from parmlp.datasets import Split, load_split
 
@@ -72,14 +69,8 @@ def kddcup99(target: str, trainer: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.accuracy",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, help="JSON lines are written here")
-    out = parser.parse_args().out
-    records = [{"platform": machine.record()}]
+    out = records.out_argument("benchmarks.accuracy", __doc__)
+    found = [records.platform_record()]
     runs = [lambda seed=seed, h=h: mnist(h, seed) for h in (30, 100) for seed in (0, 1, 2)]
     runs += [
         lambda target=target, trainer=trainer: kddcup99(target, trainer, 0)
@@ -88,14 +79,13 @@ def main() -> None:
     ]
     for run in runs:
         record = run()
-        records.append(record)
+        found.append(record)
         print(
             f"{record['data']:<19} {record['network']:<11} {record['trainer']:<13} "
             f"seed {record['seed']}  {record['test_accuracy']:.2%}  {record['seconds']:7.2f} s",
             flush=True,
         )
-    if out is not None:
-        out.write_text("".join(json.dumps(record) + "\n" for record in records))
+    records.write(out, found)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,15 @@ Quiet, and beside a busy loop on the second core. Rounds alternate between the t
 medians are shown.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu import machine
+from benchmarks import records
 from benchmarks.sparse.__main__ import network
 from parmlp.engines import make_team
 
@@ -43,14 +40,8 @@ def rounds(units: list[int], batch: int) -> dict[int, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.oversubscription",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, help="JSON lines are written here")
-    out = parser.parse_args().out
-    records: list[dict[str, Any]] = [{"platform": machine.record()}]
+    out = records.out_argument("benchmarks.oversubscription", __doc__)
+    found: list[dict[str, Any]] = [records.platform_record()]
     for units, batch in CELLS:
         name = "-".join(map(str, units))
         for busy in (False, True):
@@ -65,7 +56,7 @@ def main() -> None:
                 if loop is not None:
                     loop.kill()
                     loop.wait()
-            records.append(
+            found.append(
                 {"network": name, "batch": batch, "busy": busy, "samples_per_second": speeds}
             )
             one, two, four = (statistics.median(s) for s in speeds.values())
@@ -75,8 +66,7 @@ def main() -> None:
                 f"  two/one {two / one:.2f}  four/two {four / two:.2f}",
                 flush=True,
             )
-    if out is not None:
-        out.write_text("".join(json.dumps(record) + "\n" for record in records))
+    records.write(out, found)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ Both give the same bits; the time decides when the estimators compress dense inp
 two alternate, the best of each counts. Needs PARMLP_DATA; takes about a minute.
 """
 
-import argparse
-import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu import machine
+from benchmarks import records
 from parmlp import _core
 from parmlp.datasets import load_mnist
 from parmlp.engines import make_team
@@ -45,16 +42,10 @@ def network(units: list[int], configuration: str) -> _core.Network:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sparse",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, help="JSON lines are written here")
-    out = parser.parse_args().out
+    out = records.out_argument("benchmarks.sparse", __doc__)
     mnist = load_mnist()
     X, y = mnist.X, mnist.y.astype(np.int32)
-    records: list[dict[str, Any]] = [{"platform": machine.record()}]
+    found: list[dict[str, Any]] = [records.platform_record()]
     for threads in (1, 2):
         team = make_team("threads", threads, [784, 100, 10], 128)
         rows = {"dense": X, "sparse": _core.SparseRows.compress(X, team)}
@@ -79,7 +70,7 @@ def main() -> None:
                         "samples_per_second": {k: n / min(s) for k, s in seconds.items()},
                         "seconds": seconds,
                     }
-                    records.append(record)
+                    found.append(record)
                     best = record["samples_per_second"]
                     dense, sparse = best["dense"] / 1e3, best["sparse"] / 1e3
                     print(
@@ -88,8 +79,7 @@ def main() -> None:
                         f"  ratio {sparse / dense:.2f}",
                         flush=True,
                     )
-    if out is not None:
-        out.write_text("".join(json.dumps(record) + "\n" for record in records))
+    records.write(out, found)
 
 
 if __name__ == "__main__":
