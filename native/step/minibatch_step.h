@@ -93,6 +93,7 @@ class MinibatchStep {
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
   void gather(Range rows);
+  void fetch_targets(Range rows) const;
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
   double output(Range rows);
