@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "executor/executor.h"
+#include "executor/thread_limit.h"
 #include "kernels/dispatch.h"
 #include "network/network.h"
 #include "train/compress.h"
@@ -597,6 +598,7 @@ NB_MODULE(_core, m) {
       "usable_cores",
       [](const std::optional<std::string>& root) { return root ? usable_cores(*root) : usable_cores(); },
       "root"_a = nb::none());
+  m.def("thread_limit", &thread_limit);
   m.def("cgroup_cpu_quota", &cgroup_cpu_quota, "root"_a = "");
   m.def(
       "activate",
