@@ -47,6 +47,7 @@ def measure(
     data: str,
     X: NDArray[Any],
     y: NDArray[Any],
+    *,
     hidden: int,
     batch: int,
     configuration: str,
@@ -94,7 +95,15 @@ def main() -> None:
             for batch in (10, 32, 128, 1024):
                 for configuration in SETTINGS:
                     found.append(
-                        measure("mnist", mnist.X, y, hidden, batch, configuration, threads)
+                        measure(
+                            "mnist",
+                            mnist.X,
+                            y,
+                            hidden=hidden,
+                            batch=batch,
+                            configuration=configuration,
+                            threads=threads,
+                        )
                     )
     rng = np.random.default_rng(2)
     n = 20_000
@@ -103,8 +112,17 @@ def main() -> None:
         X[rng.random(X.shape) > density] = 0
         for hidden in (64, 100):
             for batch in (10, 32, 128):
-                name = f"{density:.0%}"
-                found.append(measure(name, X, y[:n], hidden, batch, "default", 1))
+                found.append(
+                    measure(
+                        f"{density:.0%}",
+                        X,
+                        y[:n],
+                        hidden=hidden,
+                        batch=batch,
+                        configuration="default",
+                        threads=1,
+                    )
+                )
     records.write(out, found)
 
 
