@@ -208,3 +208,31 @@ def test_avx2_and_avx512_give_the_same_bits(name: str, dtype: str) -> None:
         wide = _core.activate(name, z)
     assert narrow[0].tobytes() == wide[0].tobytes()
     assert narrow[1].tobytes() == wide[1].tobytes()
+
+
+@pytest.mark.parametrize("target", _core.simd_targets())
+def test_log_of_the_loss(target: str) -> None:
+    """log_loss of one row is -log of the probability of its label."""
+    rng = np.random.default_rng(3)
+    with simd_target(target):
+        network = _core.Network([1, 2], "identity", "softmax", "log_loss", "float64")
+        # z = (x, 0), so the first class has probability sigmoid(x): near 0, near 1 and between
+        network.set_parameters([np.array([[1.0, 0.0]])], [np.zeros(2)])
+        network.set_solver(
+            "sgd",
+            alpha=0.0,
+            momentum=0.0,
+            nesterov=False,
+            beta_1=0.9,
+            beta_2=0.999,
+            epsilon=1e-8,
+            weight_decay=0.0,
+        )
+        team = _core.Team("serial", 1)
+        x = np.concatenate([rng.uniform(-35, 35, 2000), rng.normal(0, 1, 2000)])[:, None]
+        p = network.predict(team, x)[:, 0].astype(Wide)
+        label = np.zeros(1, np.int32)
+        for one, probability in zip(x, p, strict=True):
+            result = network.train_epoch(team, one[None], label, None, None, 1, 0.0, "two-phase")
+            truth = -np.log(np.clip(probability, 2.0**-52, 1 - 2.0**-52))
+            assert abs(result.loss - truth) <= 2.3e-16 * truth
