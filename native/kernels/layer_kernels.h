@@ -8,21 +8,29 @@ struct alignas(64) TileSums {
   T values[kMaxTileRows * PanelLayout::kMaxVectors * Simd<T>::kLength];
 };
 
+// Rows come in random order, so no hardware prefetcher sees the next ones coming: 4 KB ahead, a row at
+// least.
+PARMLP_INLINE index_t rows_ahead(index_t features) {
+  const index_t near = 1024 / features < 1 ? 1 : 1024 / features;
+  return near > 16 ? 16 : near;
+}
+
+template <class T>
+PARMLP_INLINE void fetch_row(const Gather<T>& args, index_t row) {
+  constexpr index_t kLine = 64 / sizeof(T);
+  if (row >= args.rows + args.rows_to_come) return;
+  const T* next = args.x + args.row_ids[row] * args.features;
+  for (index_t k = 0; k < args.features; k += kLine) __builtin_prefetch(next + k);
+  __builtin_prefetch(next + args.features - 1);
+}
+
 template <class T>
 static void gather(const Gather<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
-  constexpr index_t kLine = 64 / sizeof(T);
   const index_t features = args.features;
-  // Rows come in random order, so no hardware prefetcher sees the next ones coming: 4 KB ahead, a row at
-  // least.
-  const index_t near = 1024 / features < 1 ? 1 : 1024 / features;
-  const index_t ahead = near > 16 ? 16 : near;
+  const index_t ahead = rows_ahead(features);
   for (index_t r = 0; r < args.rows; ++r) {
-    if (r + ahead < args.rows + args.rows_to_come) {
-      const T* next = args.x + args.row_ids[r + ahead] * features;
-      for (index_t k = 0; k < features; k += kLine) __builtin_prefetch(next + k);
-      __builtin_prefetch(next + features - 1);
-    }
+    fetch_row(args, r + ahead);
     const T* from = args.x + args.row_ids[r] * features;
     T* to = args.out + r * args.out_stride;
     if (features < kLength) {
@@ -79,6 +87,26 @@ static void layer_forward(const LayerForward<T>& args) {
   }
 }
 
+// f'(z) times `width` columns of sums.
+template <class T>
+PARMLP_INLINE void finish_backward(const LayerBackward<T>& args, index_t column, index_t width,
+                                   const T* sums) {
+  constexpr int kLength = Simd<T>::kLength;
+  with_activation(args.activation, args.slope, [&](auto activation) {
+    for (index_t r = 0; r < args.rows; ++r) {
+      for (index_t c = 0; c < width; c += kLength) {
+        const index_t at = r * args.a_stride + column + c;
+        const Vec<T> a = load(args.a + at);
+        Vec<T> z = a;
+        if constexpr (activation.kNeedsZ) z = load(args.z + at);
+        const Vec<T> delta = load(sums + r * width + c) * activation.derivative(a, z);
+        if (args.out) store(args.out + r * args.out_stride + column + c, delta);
+        store(args.out_panels + column * args.panel_rows + (args.panel_row + r) * width + c, delta);
+      }
+    }
+  });
+}
+
 template <class T>
 static void layer_backward(const LayerBackward<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
@@ -95,19 +123,7 @@ static void layer_backward(const LayerBackward<T>& args) {
                  .rows = args.rows,
                  .depth = args.layout.rows},
                 vectors, sums.values);
-    with_activation(args.activation, args.slope, [&](auto activation) {
-      for (index_t r = 0; r < args.rows; ++r) {
-        for (index_t c = 0; c < width; c += kLength) {
-          const index_t at = r * args.a_stride + column + c;
-          const Vec<T> a = load(args.a + at);
-          Vec<T> z = a;
-          if constexpr (activation.kNeedsZ) z = load(args.z + at);
-          const Vec<T> delta = load(sums.values + r * width + c) * activation.derivative(a, z);
-          if (args.out) store(args.out + r * args.out_stride + column + c, delta);
-          store(args.out_panels + column * args.panel_rows + (args.panel_row + r) * width + c, delta);
-        }
-      }
-    });
+    finish_backward(args, column, width, sums.values);
   }
 }
 
