@@ -19,7 +19,7 @@ LOSS_TOLERANCE = 1e-5
 CHANGE_TOLERANCE = {"sgd": 1e-4, "adam": 5e-3}
 #: The same with operands in bfloat16: each is off by up to 1 in 512.
 BF16_LOSS_TOLERANCE = 1e-3
-BF16_CHANGE_TOLERANCE = 2e-2
+BF16_CHANGE_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ class PhasePump final : public StopCheck {
   const WaitPolicy policy_;
   std::function<bool()> poll_;
   std::chrono::steady_clock::time_point next_poll_;
+  std::chrono::steady_clock::time_point last_clock_{};
+  int clock_stride_ = 1;    // calls of stop_asked(0) for one look at the clock
+  int calls_to_clock_ = 0;  // until the next look
   std::unique_ptr<Share[]> shares_;
   alignas(64) std::atomic<std::uint32_t> phase_{1};
   std::atomic<std::int64_t> tiles_[2];  // of the open phase, at its number's parity

@@ -48,15 +48,22 @@ PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row
                                   index_t column, index_t width, const T* sums) {
   constexpr int kLength = Simd<T>::kLength;
   with_activation(args.activation, args.slope, [&](auto activation) {
+    // Locals: for all the compiler knows the stores could change args.
+    const T* const bias = args.bias + column;
+    const index_t stride = args.out_stride;
+    T* out = args.out + first_row * stride + column;
+    T* z_out = args.z ? args.z + first_row * stride + column : nullptr;
     for (index_t r = 0; r < rows; ++r) {
       for (index_t c = 0; c < width; c += kLength) {
-        const Vec<T> z = load(sums + r * width + c) + load(args.bias + column + c);
-        const index_t at = (first_row + r) * args.out_stride + column + c;
+        const Vec<T> z = load(sums + c) + load(bias + c);
         if constexpr (activation.kNeedsZ) {
-          if (args.z) store(args.z + at, z);
+          if (z_out) store(z_out + c, z);
         }
-        store(args.out + at, activation.value(z));
+        store(out + c, activation.value(z));
       }
+      sums += width;
+      out += stride;
+      if (z_out) z_out += stride;
     }
   });
 }
@@ -87,22 +94,31 @@ static void layer_forward(const LayerForward<T>& args) {
   }
 }
 
-// f'(z) times `width` columns of sums.
+// The activation's derivative for one panel of sums.
 template <class T>
 PARMLP_INLINE void finish_backward(const LayerBackward<T>& args, index_t column, index_t width,
                                    const T* sums) {
   constexpr int kLength = Simd<T>::kLength;
   with_activation(args.activation, args.slope, [&](auto activation) {
+    const index_t stride = args.a_stride, out_stride = args.out_stride;  // locals, as in finish_forward
+    const T* a_row = args.a + column;
+    const T* z_row = args.z ? args.z + column : nullptr;
+    T* out = args.out ? args.out + column : nullptr;
+    T* panel = args.out_panels + column * args.panel_rows + args.panel_row * width;
     for (index_t r = 0; r < args.rows; ++r) {
       for (index_t c = 0; c < width; c += kLength) {
-        const index_t at = r * args.a_stride + column + c;
-        const Vec<T> a = load(args.a + at);
+        const Vec<T> a = load(a_row + c);
         Vec<T> z = a;
-        if constexpr (activation.kNeedsZ) z = load(args.z + at);
-        const Vec<T> delta = load(sums + r * width + c) * activation.derivative(a, z);
-        if (args.out) store(args.out + r * args.out_stride + column + c, delta);
-        store(args.out_panels + column * args.panel_rows + (args.panel_row + r) * width + c, delta);
+        if constexpr (activation.kNeedsZ) z = load(z_row + c);
+        const Vec<T> delta = load(sums + c) * activation.derivative(a, z);
+        if (out) store(out + c, delta);
+        store(panel + c, delta);
       }
+      sums += width;
+      a_row += stride;
+      if (z_row) z_row += stride;
+      if (out) out += out_stride;
+      panel += width;
     }
   });
 }

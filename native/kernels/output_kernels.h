@@ -84,44 +84,65 @@ PARMLP_INLINE Vec<T> residual(Vec<T> value, Vec<T> target, index_t first_unit, i
   return lanes < count ? value - target : Vec<T>{};
 }
 
-template <class T>
-static double output_delta(const OutputDelta<T>& args) {
+// The deltas of all rows, and the squared residuals of all units, by lanes, where the loss is made of them.
+template <class T, bool kSigmoidMse>
+PARMLP_INLINE Vec<T> output_rows(const OutputDelta<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
-  const bool sigmoid_mse = args.loss == Loss::mse && args.activation == Activation::sigmoid;
-  const bool squared = args.loss == Loss::mse || args.loss == Loss::squared_error;
-  Vec<T> squares{};  // weighted, over all rows: the sum of a tile has one order, by lanes and then rows
-  double total = 0;
+  // Locals: for all the compiler knows the stores could change args.
+  const index_t units = args.units, out_stride = args.out_stride, delta_stride = args.delta_stride;
+  const index_t* const row_ids = args.row_ids;
+  const T *const targets = args.y, *const weights = args.sample_weight;
+  const int* const labels = args.labels;
+  const PanelLayout layout = args.layout;
+  const T* a = args.out;
+  T* delta_row = args.delta;
+  Vec<T> squares{};
   for (index_t r = 0; r < args.rows; ++r) {
-    T* a = args.out + r * args.out_stride;
-    const index_t id = args.row_ids[r];
-    const T* y = args.y ? args.y + id * args.units : nullptr;
-    const int label = args.y ? 0 : args.labels[id];
-    const T weight = args.sample_weight ? args.sample_weight[id] : T(1);
-    if (args.activation == Activation::softmax) softmax_row(a, args.units);
-    for (index_t panel = 0, j = 0; panel < args.layout.panels; ++panel) {
-      const index_t width = args.layout.width(panel);
+    const index_t id = row_ids[r];
+    const T* const y = targets ? targets + id * units : nullptr;
+    const int label = targets ? 0 : labels[id];
+    const Vec<T> weight = splat(weights ? weights[id] : T(1));
+    for (index_t panel = 0, j = 0; panel < layout.panels; ++panel) {
+      const index_t width = layout.width(panel);
       T* out = args.delta_panels + j * args.panel_rows + (args.panel_row + r) * width;
-      for (index_t c = 0; c < width; c += kLength, j += kLength) {
+      for (const index_t end = j + width; j < end; j += kLength, out += kLength) {
         const Vec<T> value = load(a + j);
-        const Vec<T> difference = residual<T>(value, load_targets(y, label, j, args.units), j, args.units);
+        const Vec<T> difference = residual<T>(value, load_targets(y, label, j, units), j, units);
         Vec<T> delta = difference * weight;
-        if (squared) squares = fma(difference, delta, squares);
-        if (sigmoid_mse) delta = delta * Sigmoid{}.derivative(value, value);
-        store(out + c, delta);
-        if (args.delta) store(args.delta + r * args.delta_stride + j, delta);
+        squares = fma(difference, delta, squares);
+        if constexpr (kSigmoidMse) delta = delta * Sigmoid{}.derivative(value, value);
+        store(out, delta);
+        if (delta_row) store(delta_row + j, delta);
       }
     }
+    a += out_stride;
+    if (delta_row) delta_row += delta_stride;
+  }
+  return squares;
+}
+
+template <class T>
+static double output_delta(const OutputDelta<T>& args) {
+  if (args.activation == Activation::softmax) softmax(args.out, args.out_stride, args.rows, args.units);
+  const Vec<T> squares = args.loss == Loss::mse && args.activation == Activation::sigmoid
+                             ? output_rows<T, true>(args)
+                             : output_rows<T, false>(args);
+  if (args.loss == Loss::mse) return 0.5 * sum_lanes<T>(squares);
+  if (args.loss == Loss::squared_error) return 0.5 * sum_lanes<T>(squares) / static_cast<double>(args.units);
+  double total = 0;
+  for (index_t r = 0; r < args.rows; ++r) {
+    const index_t id = args.row_ids[r];
+    const T* a = args.out + r * args.out_stride;
+    const T* y = args.y ? args.y + id * args.units : nullptr;
     double loss = 0;
-    if (args.loss == Loss::log_loss) loss = row_log_loss(args, a, y, label);
+    if (args.loss == Loss::log_loss) loss = row_log_loss(args, a, y, args.y ? 0 : args.labels[id]);
     if (args.loss == Loss::poisson) {
       for (index_t j = 0; j < args.units; ++j) {
         loss += poisson_term(static_cast<double>(y[j]), static_cast<double>(a[j]));
       }
     }
-    total += static_cast<double>(weight) * loss;
+    total += static_cast<double>(args.sample_weight ? args.sample_weight[id] : T(1)) * loss;
   }
-  if (args.loss == Loss::mse) return 0.5 * sum_lanes<T>(squares);
-  if (args.loss == Loss::squared_error) return 0.5 * sum_lanes<T>(squares) / static_cast<double>(args.units);
   return total;
 }
 

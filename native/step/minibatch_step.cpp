@@ -5,6 +5,9 @@
 namespace parmlp {
 namespace {
 
+// Rows whose losses are added up by one call of the kernel: full register tiles, and a divisor of every tile.
+constexpr index_t kLossRows = 8;
+
 // A network whose weights fit beside a block of rows in a typical 1 MB L2 takes the rows through all
 // layers at once; a larger one would fetch every weight from L3 again for each block.
 constexpr index_t kFusedWeightBytes = index_t{640} << 10;
@@ -12,10 +15,11 @@ constexpr index_t kFusedWeightBytes = index_t{640} << 10;
 // A last layer this small goes back through its weights while its rows' activations are still in L2.
 constexpr index_t kNarrowLayerBytes = index_t{128} << 10;
 
-// Rows of a tile that goes through all layers: enough tiles for the workers of a large machine, not more
-// rows than a kernel takes, and full register tiles of 8.
-index_t fused_rows_per_tile(index_t batch) {
-  return std::clamp<index_t>(batch / 16 / 8 * 8, 8, kMaxTileRows);
+// Rows of a tile that goes through all layers: as many as a kernel takes, for every call has its cost, but two
+// tiles for each of several workers. The loss is summed by groups of kLossRows, so this changes no bit.
+index_t fused_rows_per_tile(index_t batch, index_t workers) {
+  const index_t rows = workers == 1 ? kMaxTileRows : batch / (2 * workers) / kLossRows * kLossRows;
+  return std::clamp<index_t>(rows, kLossRows, kMaxTileRows);
 }
 
 // Rows of a tile of one layer and panel: the panels of W come from L3 once for each block of rows, so
@@ -44,12 +48,12 @@ const T* row_or_null(const AlignedBuffer<T>& buffer, index_t offset) {
 }  // namespace
 
 template <class T>
-MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t shards)
-    : network_(network), schedule_(schedule), max_batch_(max_batch), shards_(shards) {
+MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t workers)
+    : network_(network), schedule_(schedule), max_batch_(max_batch), workers_(workers) {
   allocate(max_batch);
   if (bf16()) allocate_bf16(max_batch);
   if (schedule == Schedule::partial_gradients) {
-    shard_gradients_ = AlignedBuffer<T>(shards * network.parameter_count());
+    shard_gradients_ = AlignedBuffer<T>(workers * network.parameter_count());
   }
 }
 
@@ -114,25 +118,26 @@ void MinibatchStep<T>::plan(index_t batch) {
   plan_weight_blocks(batch);
   const index_t layers = network_.layers();
   const index_t blocks = static_cast<index_t>(blocks_.size());
-  const auto tiles_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
-  row_tiles_ = tiles_of(fused_rows_per_tile(batch));
-  layer_row_tiles_ = tiles_of(layer_rows_per_tile(batch));
+  const auto parts_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
+  tile_rows_ = fused_rows_per_tile(batch, workers_);
+  const index_t row_tiles = parts_of(tile_rows_);
+  layer_row_tiles_ = parts_of(layer_rows_per_tile(batch));
 
   if (schedule_ == Schedule::partial_gradients) {
-    phases_.push_back({Phase::shards, 0, shards_});
+    phases_.push_back({Phase::shards, 0, workers_});
     phases_.push_back({Phase::apply, 0, blocks});
-    losses_.assign(static_cast<std::size_t>(shards_), 0.0);
+    losses_.assign(static_cast<std::size_t>(workers_), 0.0);
     return;
   }
-  losses_.assign(static_cast<std::size_t>(row_tiles_), 0.0);
+  losses_.assign(static_cast<std::size_t>(parts_of(kLossRows)), 0.0);
   if (fits_l2()) {
-    phases_.push_back({Phase::rows, 0, row_tiles_});
+    phases_.push_back({Phase::rows, 0, row_tiles});
   } else {
-    if (!is_sparse()) phases_.push_back({Phase::gather, 0, row_tiles_});
+    if (!is_sparse()) phases_.push_back({Phase::gather, 0, row_tiles});
     for (index_t l = 0; l + 1 < layers; ++l) {
       phases_.push_back({Phase::forward, l, layer_row_tiles_ * forward_parts(l)});
     }
-    phases_.push_back({Phase::output, layers - 1, row_tiles_});
+    phases_.push_back({Phase::output, layers - 1, row_tiles});
     for (index_t l = layers - (last_layer_is_narrow() ? 2 : 1); l > 0; --l) {
       phases_.push_back({Phase::backward, l, layer_row_tiles_ * network_.place(l).transposed_layout.panels});
     }
@@ -334,30 +339,33 @@ void MinibatchStep<T>::sparse_forward(Range rows, index_t first_panel, index_t e
   });
 }
 
+// The last layer, and the losses of each kLossRows of the rows.
 template <class T>
-double MinibatchStep<T>::output(Range rows) {
+void MinibatchStep<T>::output(Range rows, double* losses) {
   const NetworkDescription& d = network_.description();
   const index_t last = network_.layers() - 1;
   forward(last, rows, 0, network_.place(last).layout.panels);
   Buffers& out = buffers(last + 1);
-  const double loss = network_.kernels().output_delta({
-      .out = out.a.data() + rows.begin * out.stride,
-      .out_stride = out.stride,
-      .rows = rows.size(),
-      .units = d.layer_units.back(),
-      .row_ids = row_ids_ + rows.begin,
-      .y = samples_.y,
-      .labels = samples_.labels,
-      .sample_weight = samples_.sample_weight,
-      .delta = row_or_null(out.delta, rows.begin * out.stride),
-      .delta_panels = out.delta_panels.data(),
-      .delta_stride = out.stride,
-      .panel_rows = max_batch_,
-      .panel_row = rows.begin,
-      .layout = network_.place(last).layout,
-      .activation = d.output,
-      .loss = d.loss,
-  });
+  for (index_t r = rows.begin; r < rows.end; r += kLossRows) {
+    *losses++ = network_.kernels().output_delta({
+        .out = out.a.data() + r * out.stride,
+        .out_stride = out.stride,
+        .rows = std::min(kLossRows, rows.end - r),
+        .units = d.layer_units.back(),
+        .row_ids = row_ids_ + r,
+        .y = samples_.y,
+        .labels = samples_.labels,
+        .sample_weight = samples_.sample_weight,
+        .delta = row_or_null(out.delta, r * out.stride),
+        .delta_panels = out.delta_panels.data(),
+        .delta_stride = out.stride,
+        .panel_rows = max_batch_,
+        .panel_row = r,
+        .layout = network_.place(last).layout,
+        .activation = d.output,
+        .loss = d.loss,
+    });
+  }
   if (bf16()) {
     Bf16Buffers& pairs = bf16_buffers(last + 1);
     bf16()->round_deltas({.delta_panels = out.delta_panels.data(),
@@ -369,7 +377,6 @@ double MinibatchStep<T>::output(Range rows) {
                           .out_panels = pairs.delta_panels.data(),
                           .out_stride = pairs.stride});
   }
-  return loss;
 }
 
 // The deltas of `layer`'s input from those of its output.
@@ -415,9 +422,26 @@ void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, 
   }
 }
 
+// Asks for the targets of some rows, which the output needs a few microseconds later: in random order each
+// is a miss that nothing else hides.
 template <class T>
-double MinibatchStep<T>::rows_to_deltas(Range rows) {
+void MinibatchStep<T>::fetch_targets(Range rows) const {
+  const index_t outputs = network_.description().layer_units.back();
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    const index_t id = row_ids_[r];
+    if (samples_.y) {
+      __builtin_prefetch(samples_.y + id * outputs);
+    } else {
+      __builtin_prefetch(samples_.labels + id);
+    }
+    if (samples_.sample_weight) __builtin_prefetch(samples_.sample_weight + id);
+  }
+}
+
+template <class T>
+void MinibatchStep<T>::rows_to_deltas(Range rows, double* losses) {
   const index_t layers = network_.layers();
+  fetch_targets(rows);
   gather(rows);
   // While these rows are multiplied, the next tile's are fetched: rows in random order come from memory at
   // some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic hide it.
@@ -425,11 +449,10 @@ double MinibatchStep<T>::rows_to_deltas(Range rows) {
   for (index_t l = 0; l + 1 < layers; ++l) {
     forward(l, rows, 0, network_.place(l).layout.panels, l == 0 ? Range{rows.end, end} : Range{0, 0});
   }
-  const double loss = output(rows);
+  output(rows, losses);
   for (index_t l = layers - 1; l > 0; --l) {
     backward(l, rows, 0, network_.place(l).transposed_layout.panels);
   }
-  return loss;
 }
 
 template <class T>
@@ -469,7 +492,7 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
       .gradients = gradients ? gradients + place.weights : nullptr,
       .bias_gradients = gradients ? gradients + place.bias : nullptr,
       .shard_stride = network_.parameter_count(),
-      .shards = shards_,
+      .shards = workers_,
       .penalties = penalties_.data() + first_penalty_[static_cast<std::size_t>(block.layer)],
       .step = solver_step_,
   };
@@ -487,15 +510,15 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
 
 template <class T>
 void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::function<bool()>& stop_asked) {
-  const auto row_tile = [&](index_t index) { return share(row_tiles_, index); };
+  const Range rows{tile * tile_rows_, std::min((tile + 1) * tile_rows_, batch_)};  // of a tile of rows
   const auto layer_row_tile = [&](index_t index) { return share(layer_row_tiles_, index); };
   const auto at = static_cast<std::size_t>(tile);
   switch (phase.kind) {
     case Phase::rows:
-      losses_[at] = rows_to_deltas(row_tile(tile));
+      rows_to_deltas(rows, &losses_[static_cast<std::size_t>(rows.begin / kLossRows)]);
       break;
     case Phase::gather:
-      gather(row_tile(tile));
+      gather(rows);
       break;
     case Phase::forward: {
       // Neighbouring tiles share a block of rows, which stays in L2 while the panels of W pass by.
@@ -507,10 +530,10 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
       break;
     }
     case Phase::output: {
-      losses_[at] = output(row_tile(tile));
+      output(rows, &losses_[static_cast<std::size_t>(rows.begin / kLossRows)]);
       const index_t last = network_.layers() - 1;
       if (last > 0 && last_layer_is_narrow()) {
-        backward(last, row_tile(tile), 0, network_.place(last).transposed_layout.panels);
+        backward(last, rows, 0, network_.place(last).transposed_layout.panels);
       }
       break;
     }
@@ -523,16 +546,17 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
       weight_block(blocks_[at], GradientUse::update, {0, batch_}, 0);
       break;
     case Phase::shards: {
-      const Range rows = share(shards_, tile);
-      double loss = 0;
-      for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
+      const Range shard = share(workers_, tile);
+      losses_[at] = 0;
+      for (index_t r = shard.begin; r < shard.end; r += kMaxTileRows) {
         if (stop_asked()) return;
-        loss += rows_to_deltas({r, std::min(r + kMaxTileRows, rows.end)});
+        double losses[kMaxTileRows / kLossRows] = {};
+        rows_to_deltas({r, std::min(r + kMaxTileRows, shard.end)}, losses);
+        for (const double loss : losses) losses_[at] += loss;
       }
-      losses_[at] = loss;
       for (const WeightBlock& block : blocks_) {
         if (stop_asked()) return;
-        weight_block(block, GradientUse::store, rows, tile);
+        weight_block(block, GradientUse::store, shard, tile);
       }
       break;
     }

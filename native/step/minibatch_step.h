@@ -44,12 +44,13 @@ struct Phase {
 template <class T>
 class MinibatchStep {
  public:
-  // `shards` is used by partial_gradients alone.
-  MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t shards);
+  // workers: how many will run the tiles. partial_gradients makes as many shards; two_phase only cuts its
+  // tiles of rows by it, which changes no bit.
+  MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t workers);
 
   Schedule schedule() const { return schedule_; }
   index_t max_batch() const { return max_batch_; }
-  index_t shards() const { return shards_; }
+  index_t workers() const { return workers_; }
   void set_samples(const Samples<T>& samples);
 
   // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish(), and so must the
@@ -105,11 +106,12 @@ class MinibatchStep {
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
   void gather(Range rows);
+  void fetch_targets(Range rows) const;
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
-  double output(Range rows);
+  void output(Range rows, double* losses);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
-  double rows_to_deltas(Range rows);
+  void rows_to_deltas(Range rows, double* losses);
   Bf16Rows bf16_rows(index_t layer, index_t row);
   void sparse_forward(Range rows, index_t first_panel, index_t end_panel);
   void weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
@@ -118,7 +120,7 @@ class MinibatchStep {
   Samples<T> samples_;
   const Schedule schedule_;
   const index_t max_batch_;
-  const index_t shards_;
+  const index_t workers_;
   std::vector<Buffers> buffers_;
   std::vector<Bf16Buffers> bf16_buffers_;  // empty without bfloat16
   AlignedBuffer<T> shard_gradients_;
@@ -127,9 +129,9 @@ class MinibatchStep {
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;
   index_t planned_batch_ = -1;
-  index_t row_tiles_ = 0;               // of the phases that take rows through whole layers
+  index_t tile_rows_ = 0;               // of the phases that take rows through whole layers
   index_t layer_row_tiles_ = 0;         // of those that take them through one panel
-  std::vector<double> losses_;          // by row tile or shard, added in that order
+  std::vector<double> losses_;          // by kLossRows or shard, added in that order
   std::vector<double> penalties_;       // by layer, kPenaltyRows rows and panel, likewise
   std::vector<index_t> first_penalty_;  // of each layer
 

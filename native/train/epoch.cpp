@@ -133,7 +133,7 @@ EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& sampl
   const index_t max_batch = std::min(settings.batch_size, rows);
   auto& step = trainer.step;
   if (!step || step->schedule() != settings.schedule || step->max_batch() != max_batch ||
-      step->shards() != team.workers()) {
+      step->workers() != team.workers()) {
     step.reset();  // before the new one, which may be large
     step = std::make_unique<MinibatchStep<T>>(trainer.network, settings.schedule, max_batch, team.workers());
   }
