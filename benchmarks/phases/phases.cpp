@@ -3,7 +3,8 @@
 //
 //     bash benchmarks/phases/run            # the networks of docs/performance.md
 //
-// Arguments: batch, faithful|default|bf16 (faithful, in that precision), units of each layer. Dense rows in random order, 60,000 of them.
+// Arguments: batch, faithful|default|bf16 (faithful, in that precision), units of each layer. Dense rows in
+// random order, 60,000 of them.
 #include <immintrin.h>
 #include <sys/mman.h>
 

@@ -312,8 +312,8 @@ class PyNetwork {
   PyNetwork(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
             const std::string& out_activation, const std::string& loss, const std::string& dtype,
             double leaky_relu_slope, const std::string& precision)
-      : trainer_(make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope,
-                      precision)) {}
+      : trainer_(
+            make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope, precision)) {}
 
   std::string simd() const {
     return std::visit([](const auto& t) { return std::string(t->network.kernels().target); }, trainer_);

@@ -12,8 +12,7 @@ PARMLP_INLINE Vec<Bf16Pair> round_both(Vec<float> low, Vec<float> high) {
 // Lanes (low[i], high[i]) of round_both(low, high).
 PARMLP_INLINE Vec<Bf16Pair> interleave(Vec<Bf16Pair> both) {
   const __m256i order = _mm256_setr_epi16(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
-  return reinterpret_cast<Vec<Bf16Pair>>(
-      _mm256_permutexvar_epi16(order, reinterpret_cast<__m256i>(both)));
+  return reinterpret_cast<Vec<Bf16Pair>>(_mm256_permutexvar_epi16(order, reinterpret_cast<__m256i>(both)));
 }
 
 PARMLP_INLINE void store_half(Bf16Pair* p, __m128i half) {
@@ -68,7 +67,9 @@ static void bf16_gather(const Bf16Gather<float>& args) {
   }
 }
 
-PARMLP_INLINE Bf16Pair* at_column(Bf16Pair* pairs, index_t offset) { return pairs ? pairs + offset : nullptr; }
+PARMLP_INLINE Bf16Pair* at_column(Bf16Pair* pairs, index_t offset) {
+  return pairs ? pairs + offset : nullptr;
+}
 
 static void bf16_layer_forward(const Bf16Forward<float>& args) {
   const LayerForward<float>& layer = args.layer;
@@ -120,8 +121,7 @@ static void bf16_layer_backward(const Bf16Backward<float>& args) {
     finish_backward(layer, column, width, sums.values);
     round_rows(sums.values, width, layer.rows, width,
                {at_column(args.out, column / 2), args.out_stride,
-                args.out_panels + column * pairs_of(args.layer.panel_rows) +
-                    args.layer.panel_row / 2 * width,
+                args.out_panels + column * pairs_of(args.layer.panel_rows) + args.layer.panel_row / 2 * width,
                 width});
   }
 }

@@ -59,7 +59,8 @@ const char* bf16_obstacle() {
   }
   return nullptr;
 #else
-  return "this parmlp was built without the AVX512_BF16 kernels: for another CPU than x86-64, or by a compiler "
+  return "this parmlp was built without the AVX512_BF16 kernels: for another CPU than x86-64, or by a "
+         "compiler "
          "that does not know -mavx512bf16";
 #endif
 }

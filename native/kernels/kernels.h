@@ -251,8 +251,8 @@ struct Bf16Deltas {
   index_t panel_rows;  // of the whole minibatch
   index_t panel_row;   // the first of these rows
   index_t rows;
-  PanelLayout layout;    // columns are the outputs
-  Bf16Pair* out;         // as in Bf16Backward
+  PanelLayout layout;  // columns are the outputs
+  Bf16Pair* out;       // as in Bf16Backward
   Bf16Pair* out_panels;
   index_t out_stride;
 };

@@ -15,8 +15,8 @@ constexpr index_t kFusedWeightBytes = index_t{640} << 10;
 // A last layer this small goes back through its weights while its rows' activations are still in L2.
 constexpr index_t kNarrowLayerBytes = index_t{128} << 10;
 
-// Rows of a tile that goes through all layers: as many as a kernel takes, for every call has its cost, but two
-// tiles for each of several workers. The loss is summed by groups of kLossRows, so this changes no bit.
+// Rows of a tile that goes through all layers: as many as a kernel takes, for every call has its cost, but
+// two tiles for each of several workers. The loss is summed by groups of kLossRows, so this changes no bit.
 index_t fused_rows_per_tile(index_t batch, index_t workers) {
   const index_t rows = workers == 1 ? kMaxTileRows : batch / (2 * workers) / kLossRows * kLossRows;
   return std::clamp<index_t>(rows, kLossRows, kMaxTileRows);

@@ -21,8 +21,8 @@ TARGETS = _core.simd_targets()
 DTYPES = ("float32", "float64")
 #: The issue's: more than the cores, none of them a divisor of the batches used here.
 WORKERS = (1, 2, 3, 4, 7, 16)
-#: Largest difference from the reference, absolute and relative, after a few steps. In bf16 both round
-#: the operands, but numbers that differ in their last bit may be rounded apart, by 1 in 256.
+#: Largest difference from the reference, absolute and relative, after a few steps. In bf16 both
+#: round the operands, but numbers that differ in their last bit may be rounded apart, by 1 in 256.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10, "bf16": 4e-3}
 
 #: name -> (the core's solver, the reference's settings)

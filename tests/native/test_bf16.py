@@ -231,7 +231,7 @@ def network_in_bf16(dtype: str = "float32", precision: str = "bf16") -> _core.Ne
 
 
 def test_unknown_precisions_and_dtypes() -> None:
-    with pytest.raises(ValueError, match="'half'.*full, bf16"):
+    with pytest.raises(ValueError, match=r"'half'.*full, bf16"):
         network_in_bf16(precision="half")
     with pytest.raises(ValueError, match="needs dtype 'float32', got 'float64'"):
         network_in_bf16("float64")

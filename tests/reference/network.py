@@ -93,7 +93,8 @@ class Network:
             coef_grads.insert(0, (product + self.alpha * W) / S)
             intercept_grads.insert(0, delta.sum(axis=0) / S)
             if layer > 0:
-                delta = (delta @ self._operand(W).T) * derivative(zs[layer - 1], self.leaky_relu_slope)
+                below = delta @ self._operand(W).T
+                delta = below * derivative(zs[layer - 1], self.leaky_relu_slope)
         return loss, coef_grads, intercept_grads
 
     def train_epoch(

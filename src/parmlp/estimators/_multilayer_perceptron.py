@@ -248,8 +248,8 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             dtype = np.dtype(self._settled_dtype())
         if self.precision == "bf16" and sparse.issparse(X):
             raise ValueError(
-                "precision='bf16' trains on dense X only, got a sparse matrix: use precision='full', "
-                "or X.toarray()."
+                "precision='bf16' trains on dense X only, got a sparse matrix: use "
+                "precision='full', or X.toarray()."
             )
         X, y = validate_data(
             self,
@@ -360,9 +360,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         )
 
-    def _network_kind(
-        self, weights: Weights, loss: str, precision: str = "full"
-    ) -> NetworkKind:
+    def _network_kind(self, weights: Weights, loss: str, precision: str = "full") -> NetworkKind:
         return NetworkKind(
             layer_units=tuple(weights.layer_units),
             activation=self.activation,
