@@ -74,24 +74,12 @@ PARMLP_INLINE Bf16Pair* at_column(Bf16Pair* pairs, index_t offset) {
 static void bf16_layer_forward(const Bf16Forward<float>& args) {
   const LayerForward<float>& layer = args.layer;
   TileSums<float> sums;
-  LineStream<float> lines(layer.upcoming);
-  const bool fetches = lines.count() > 0;
-  if (fetches) {
-    lines.pace(layer.layout.rows * (layer.end_panel - layer.first_panel) *
-               ((layer.rows + kRegisterRows[3] - 1) / kRegisterRows[3]));
-  }
+  LineStream<float> lines = upcoming_lines(layer);
   for (index_t panel = layer.first_panel; panel < layer.end_panel; ++panel) {
+    multiply_panel(args.a, args.a_stride, layer.rows, args.weights, layer.layout, panel, sums.values,
+                   lines.count() > 0 ? &lines : nullptr);
     const index_t column = layer.layout.first_column(panel);
     const index_t width = layer.layout.width(panel);
-    multiply<Bf16Pair>({.a = args.a,
-                        .a_row = args.a_stride,
-                        .a_k = 1,
-                        .b = args.weights + column * layer.layout.rows,
-                        .b_k = width,
-                        .rows = layer.rows,
-                        .depth = layer.layout.rows,
-                        .lines = fetches ? &lines : nullptr},
-                       layer.layout.vectors(panel), sums.values);
     finish_forward(layer, 0, layer.rows, column, width, sums.values);
     round_rows(layer.out + column, layer.out_stride, layer.rows, width,
                {at_column(args.out.rows, column / 2), args.out.row_stride,
@@ -108,16 +96,9 @@ static void bf16_layer_backward(const Bf16Backward<float>& args) {
   layer.panel_rows = layer.panel_row = 0;
   const PanelLayout& layout = layer.layout;
   for (index_t panel = layer.first_panel; panel < layer.end_panel; ++panel) {
+    multiply_panel(args.delta, args.delta_stride, layer.rows, args.transposed, layout, panel, sums.values);
     const index_t column = layout.first_column(panel);
     const index_t width = layout.width(panel);
-    multiply<Bf16Pair>({.a = args.delta,
-                        .a_row = args.delta_stride,
-                        .a_k = 1,
-                        .b = args.transposed + column * layout.rows,
-                        .b_k = width,
-                        .rows = layer.rows,
-                        .depth = layout.rows},
-                       layout.vectors(panel), sums.values);
     finish_backward(layer, column, width, sums.values);
     round_rows(sums.values, width, layer.rows, width,
                {at_column(args.out, column / 2), args.out_stride,

@@ -68,28 +68,42 @@ PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row
   });
 }
 
+// sums (rows, width) = a times one panel of b.
+template <class E>
+PARMLP_INLINE void multiply_panel(const E* a, index_t a_stride, index_t rows, const E* b,
+                                  const PanelLayout& layout, index_t panel, Sum<E>* sums,
+                                  LineStream<Sum<E>>* lines = nullptr) {
+  multiply<E>({.a = a,
+               .a_row = a_stride,
+               .a_k = 1,
+               .b = b + layout.first_column(panel) * layout.rows,
+               .b_k = layout.width(panel),
+               .rows = rows,
+               .depth = layout.rows,
+               .lines = lines},
+              layout.vectors(panel), sums);
+}
+
+// The upcoming rows' lines, spread over the products of all panels.
 template <class T>
-static void layer_forward(const LayerForward<T>& args) {
-  constexpr int kLength = Simd<T>::kLength;
-  TileSums<T> sums;
+PARMLP_INLINE LineStream<T> upcoming_lines(const LayerForward<T>& args) {
   LineStream<T> lines(args.upcoming);
   if (lines.count() > 0) {
     const index_t blocks = (args.rows + kRegisterRows[3] - 1) / kRegisterRows[3];
     lines.pace(args.layout.rows * (args.end_panel - args.first_panel) * blocks);
   }
+  return lines;
+}
+
+template <class T>
+static void layer_forward(const LayerForward<T>& args) {
+  TileSums<T> sums;
+  LineStream<T> lines = upcoming_lines(args);
   for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    const index_t vectors = args.layout.vectors(panel);
-    const index_t width = vectors * kLength;
+    multiply_panel(args.a, args.a_stride, args.rows, args.weights, args.layout, panel, sums.values,
+                   lines.count() > 0 ? &lines : nullptr);
     const index_t column = args.layout.first_column(panel);
-    multiply<T>({.a = args.a,
-                 .a_row = args.a_stride,
-                 .a_k = 1,
-                 .b = args.weights + column * args.layout.rows,
-                 .b_k = width,
-                 .rows = args.rows,
-                 .depth = args.layout.rows,
-                 .lines = lines.count() > 0 ? &lines : nullptr},
-                vectors, sums.values);
+    const index_t width = args.layout.width(panel);
     finish_forward(args, 0, args.rows, column, width, sums.values);
   }
 }
@@ -125,20 +139,12 @@ PARMLP_INLINE void finish_backward(const LayerBackward<T>& args, index_t column,
 
 template <class T>
 static void layer_backward(const LayerBackward<T>& args) {
-  constexpr int kLength = Simd<T>::kLength;
   TileSums<T> sums;
   for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    const index_t vectors = args.layout.vectors(panel);
-    const index_t width = vectors * kLength;
+    multiply_panel(args.delta, args.delta_stride, args.rows, args.transposed, args.layout, panel,
+                   sums.values);
     const index_t column = args.layout.first_column(panel);
-    multiply<T>({.a = args.delta,
-                 .a_row = args.delta_stride,
-                 .a_k = 1,
-                 .b = args.transposed + column * args.layout.rows,
-                 .b_k = width,
-                 .rows = args.rows,
-                 .depth = args.layout.rows},
-                vectors, sums.values);
+    const index_t width = args.layout.width(panel);
     finish_backward(args, column, width, sums.values);
   }
 }
