@@ -59,9 +59,8 @@ const char* bf16_obstacle() {
   }
   return nullptr;
 #else
-  return "this parmlp was built without the AVX512_BF16 kernels: for another CPU than x86-64, or by a "
-         "compiler "
-         "that does not know -mavx512bf16";
+  return "this parmlp was built without the AVX512_BF16 kernels, which need x86-64 and a compiler that knows "
+         "-mavx512bf16";
 #endif
 }
 
