@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "executor/executor.h"
+#include "executor/thread_limit.h"
 #include "kernels/dispatch.h"
 #include "network/network.h"
 #include "train/compress.h"
@@ -612,7 +613,12 @@ NB_MODULE(_core, m) {
       "set_simd_target", [](const std::string& wanted) { set_current_target(target_named(wanted)); },
       "name"_a);
   m.def("runs_bf16", &runs_bf16);
-  m.def("usable_cores", &usable_cores);
+  m.def(
+      "usable_cores",
+      [](const std::optional<std::string>& root) { return root ? usable_cores(*root) : usable_cores(); },
+      "root"_a = nb::none());
+  m.def("thread_limit", &thread_limit);
+  m.def("cgroup_cpu_quota", &cgroup_cpu_quota, "root"_a = "");
   m.def(
       "activate",
       [](const std::string& activation, const AnyArray& z, double slope) {

@@ -33,5 +33,10 @@ std::unique_ptr<Executor> make_openmp_executor(RunTeam run_team);
 
 // CPUs this process may use: its affinity mask, cut to its cgroup's CPU quota; at least 1.
 int usable_cores();
+// The same with the quota read anew from another file system's /proc and /sys, for tests.
+int usable_cores(const std::string& root);
+// The smallest CPU quota on the way from this process's cgroup up to the root of the hierarchy, in CPUs;
+// 0 for no limit.
+double cgroup_cpu_quota(const std::string& root);
 
 }  // namespace parmlp

@@ -28,58 +28,61 @@ int cores_by_affinity() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// Quota over period in CPUs, or 0 for no limit.
-double quota_at(const std::string& directory) {
-  std::ifstream v2(directory + "/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (v2 >> quota >> period) return quota == "max" ? 0 : std::stod(quota) / period;
-  std::ifstream v1_quota(directory + "/cpu.cfs_quota_us"), v1_period(directory + "/cpu.cfs_period_us");
-  double value = 0;
-  if (v1_quota >> value && v1_period >> period && value > 0 && period > 0) return value / period;
-  return 0;
+int cores_within(double quota) {
+  const int cores = cores_by_affinity();
+  // Compared as doubles: a quota may be too large for an int.
+  return quota > 0 && quota < cores ? static_cast<int>(std::ceil(quota)) : cores;
 }
 
-// The smallest quota on the way from this process's cgroup up to the root, or 0.
-double cgroup_quota() {
+// Quota over period in CPUs, or 0 for no limit; one that cannot be read is no limit.
+double quota_at(const std::string& directory) {
+  std::string quota;  // "max" or a number
+  double value = 0, period = 0;
+  std::ifstream v2(directory + "/cpu.max");
+  if (v2 >> quota >> period) {
+    std::istringstream(quota) >> value;
+  } else {
+    std::ifstream v1_quota(directory + "/cpu.cfs_quota_us"), v1_period(directory + "/cpu.cfs_period_us");
+    if (!(v1_quota >> value && v1_period >> period)) return 0;
+  }
+  return value > 0 && period > 0 ? value / period : 0;
+}
+
+}  // namespace
+
+double cgroup_cpu_quota(const std::string& root) {
   double smallest = 0;
   const auto consider = [&](const std::string& directory) {
     const double quota = quota_at(directory);
     if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
   };
-  std::ifstream self("/proc/self/cgroup");
+  std::ifstream self(root + "/proc/self/cgroup");
   for (std::string line; std::getline(self, line);) {
     // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string root = "/sys/fs/cgroup";
+    std::string mount = root + "/sys/fs/cgroup";
     if (!controllers.empty()) {
       if (("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-      root += "/" + controllers;
+      mount += "/" + controllers;
     }
     std::string path = line.substr(second + 1);
     while (!path.empty() && path != "/") {
-      consider(root + path);
+      consider(mount + path);
       path = path.substr(0, path.rfind('/'));
     }
-    consider(root);
+    consider(mount);
   }
   return smallest;
 }
 
-}  // namespace
+int usable_cores(const std::string& root) { return cores_within(cgroup_cpu_quota(root)); }
 
 int usable_cores() {
-  const int cores = cores_by_affinity();
-  static const double quota = [] {
-    try {
-      return cgroup_quota();
-    } catch (const std::exception&) {  // an unreadable limit is no limit
-      return 0.0;
-    }
-  }();
-  return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, cores) : cores;
+  // Read once: cores are counted for every epoch, and a quota seldom changes while a process runs.
+  static const double quota = cgroup_cpu_quota("");
+  return cores_within(quota);
 }
 
 }  // namespace parmlp

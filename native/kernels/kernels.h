@@ -1,6 +1,9 @@
 // What the step may ask of the SIMD kernels: one table of functions per target and precision.
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #include "network/functions.h"
 #include "network/panel_layout.h"
 
@@ -22,8 +25,9 @@ struct Gather {
   index_t out_stride;
 };
 
-// Features of a weight tile of the first layer when its input is sparse, and the most columns it spans.
-constexpr index_t kSparseBlockRows = 32;
+// Features of a weight tile of the first layer when its input is sparse.
+constexpr index_t kSparseBlockRows = 64;
+// The most columns that a sparse forward tile spans.
 constexpr index_t kSparseTileColumns = 256;
 
 // The rows of L2 penalties that are added up together: sum W^2 is taken over blocks of so many rows and one
@@ -38,6 +42,40 @@ struct SparseRows {
   const index_t* starts = nullptr;  // (rows + 1,)
   const int* columns = nullptr;
   const T* values = nullptr;
+};
+
+// One nonzero value of a minibatch, in the list of its feature.
+template <class T>
+struct SparseEntry {
+  std::conditional_t<sizeof(T) == 4, int, std::int64_t> row;  // of the minibatch
+  T value;
+};
+
+// Some rows of a minibatch by feature (compressed sparse columns), rows ascending within a feature.
+template <class T>
+struct SparseColumns {
+  const int* starts;  // (features + 1,)
+  const SparseEntry<T>* entries;
+};
+
+// The input of a weight tile when it is sparse.
+template <class T>
+struct SparseInput {
+  const SparseColumns<T>* tiles = nullptr;  // of the rows of the batch, in order
+  index_t count = 0;
+  index_t tile_rows = 0;  // at most so many in each
+};
+
+// Turns rows into columns: starts (features + 2,) and entries.
+template <class T>
+struct TransposeRows {
+  SparseRows<T> x;
+  const index_t* row_ids;  // (rows,)
+  index_t rows;
+  index_t rows_to_come;  // ids that follow those of this call, for prefetching
+  index_t first_row;     // of the minibatch
+  int* starts;           // the last element is scratch
+  SparseEntry<T>* entries;
 };
 
 // Rows of x that a later call will gather.
@@ -74,8 +112,6 @@ struct SparseForward {
   SparseRows<T> x;
   const index_t* row_ids;  // (rows,), or null for the rows from first_row on
   index_t first_row;
-  int*
-      block_starts;  // (rows, blocks + 1): where the entries of each kSparseBlockRows features begin; or null
 };
 
 // out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.
@@ -156,14 +192,9 @@ struct WeightTile {
   index_t batch;
   index_t first_row, end_row;  // first_row is a multiple of 8
   index_t first_panel, end_panel;
-  PanelLayout layout;  // rows = n_in
-  struct {
-    SparseRows<T> x;
-    const index_t* row_ids;   // (batch,)
-    const int* block_starts;  // as sparse_forward found them
-    index_t block_stride;
-  } sparse;  // in place of `a`, when x.starts is given; then a tile is a block of kSparseBlockRows rows
-  bool fetch_weights;  // ask for the weights and moments early: they are not in L2
+  PanelLayout layout;     // rows = n_in
+  SparseInput<T> sparse;  // in place of `a`, when it has tiles; then there are at most kSparseBlockRows rows
+  bool fetch_weights;     // ask for the weights and moments early: they are not in L2
   T* weights;
   T* moment_1;  // velocity (sgd) or first moment (adam); null when the solver has none
   T* moment_2;
@@ -187,6 +218,7 @@ struct Kernels {
 
   void (*gather)(const Gather<T>&);
   void (*layer_forward)(const LayerForward<T>&);
+  void (*transpose_rows)(const TransposeRows<T>&);
   void (*sparse_forward)(const SparseForward<T>&);
   void (*layer_backward)(const LayerBackward<T>&);
   // Returns the sum of the rows' losses, each times its sample weight.

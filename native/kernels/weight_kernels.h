@@ -55,16 +55,21 @@ PARMLP_INLINE void store_transposed(T* transposed, const PanelLayout& layout, in
   }
 }
 
+template <bool kValue>
+struct Flag {
+  static constexpr bool value = kValue;
+};
+
 // n values (whole vectors) of weights or biases, with their gradient sums; kKeep leaves the new values in
-// `sums`. Returns sum w^2 for weights under an L2 penalty.
-template <class T, class SolverFunctor, bool kKeep>
+// `sums`. Returns sum w^2 if kPenalty: for weights under an L2 penalty.
+template <class T, class SolverFunctor, bool kKeep, bool kPenalty>
 PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* v, T* sums, bool is_bias) {
   constexpr int kLength = Simd<T>::kLength;
   Vec<T> squares{};
   const T alpha = is_bias ? T(0) : step.alpha;
   for (index_t i = 0; i < n; i += kLength) {
     const Vec<T> old = load(w + i);
-    squares = fma(old, old, squares);
+    if constexpr (kPenalty) squares = fma(old, old, squares);  // a chain that would set the pace
     const Vec<T> g = fma(splat(alpha), old, load(sums + i)) * step.inverse_weight;
     Vec<T> first{}, second{};
     if constexpr (SolverFunctor::kMoments > 0) first = load(m + i);
@@ -75,7 +80,7 @@ PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* 
     store(w + i, updated);
     if constexpr (kKeep) store(sums + i, updated);
   }
-  return is_bias || alpha == 0 ? 0.0 : sum_lanes<T>(squares);
+  return sum_lanes<T>(squares);
 }
 
 template <class T>
@@ -126,24 +131,33 @@ PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sum
   }
   with_solver(tile.step, [&](auto solver) {
     using S = decltype(solver);
-    const index_t granule = touched ? 1 : kPenaltyRows;
-    for (index_t r = 0; r < rows; r += granule) {
-      if (touched && !touched[r]) continue;
+    for (index_t r = 0, end = 0; r < rows; r = end) {
+      end = rows - r < kPenaltyRows ? rows : r + kPenaltyRows;
+      if (touched) {  // then there is no penalty: runs of touched rows, and of others to be left alone
+        for (end = r + 1; end < rows && touched[end] == touched[r];) ++end;
+        if (!touched[r]) continue;
+      }
       const index_t from = r * width;
-      const index_t size = (rows - r < granule ? rows - r : granule) * width;
+      const index_t size = (end - r) * width;
       T* const m = offset_unless_null(tile.moment_1, at + from);
       T* const v = offset_unless_null(tile.moment_2, at + from);
       T* const w = tile.weights + at + from;
-      const double penalty = tile.transposed
-                                 ? solve<T, S, true>(tile.step, size, w, m, v, sums + from, false)
-                                 : solve<T, S, false>(tile.step, size, w, m, v, sums + from, false);
+      const auto solve_rows = [&](auto keep, auto has_penalty) __attribute__((always_inline)) {
+        return solve<T, S, keep.value, has_penalty.value>(tile.step, size, w, m, v, sums + from, false);
+      };
+      constexpr Flag<true> yes;
+      constexpr Flag<false> no;
       if (tile.step.alpha != 0) {
-        tile.penalties[(tile.first_row + r) / kPenaltyRows * tile.layout.panels + panel] = penalty;
+        tile.penalties[(tile.first_row + r) / kPenaltyRows * tile.layout.panels + panel] =
+            tile.transposed ? solve_rows(yes, yes) : solve_rows(no, yes);
+      } else {
+        tile.transposed ? solve_rows(yes, no) : solve_rows(no, no);
       }
     }
     if (owns_bias) {
-      solve<T, S, false>(tile.step, width, tile.bias + column, offset_unless_null(tile.bias_moment_1, column),
-                         offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
+      solve<T, S, false, false>(tile.step, width, tile.bias + column,
+                                offset_unless_null(tile.bias_moment_1, column),
+                                offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
     }
   });
   if (tile.transposed) {
@@ -188,7 +202,7 @@ PARMLP_INLINE void prefetch_weights(const WeightTile<T>& tile, index_t at, index
 
 template <class T>
 static void weight_tile(const WeightTile<T>& tile) {
-  if (tile.sparse.x.starts) return sparse_weight_tile(tile);
+  if (tile.sparse.count > 0) return sparse_weight_tile(tile);
   TileSums<T> sums;
   for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
     if (tile.use != GradientUse::apply) {

@@ -106,8 +106,14 @@ void MinibatchStep<T>::set_samples(const Samples<T>& samples) {
   const bool was_sparse = is_sparse();
   samples_ = samples;
   if (is_sparse() != was_sparse) planned_batch_ = -1;
-  if (is_sparse() && block_starts_.empty()) {
-    block_starts_ = AlignedBuffer<int>(max_batch_ * (sparse_blocks() + 1));
+  if (!is_sparse()) return;
+  const SparseRows<T>& x = samples_.sparse;
+  index_t most = 0;
+  for (index_t r = 0; r < x.rows; ++r) most = std::max(most, x.starts[r + 1] - x.starts[r]);
+  if (most > most_entries_ || sparse_entries_.empty()) {
+    most_entries_ = most;
+    sparse_entries_ = AlignedBuffer<SparseEntry<T>>(std::max<index_t>(1, max_batch_ * most));
+    planned_batch_ = -1;
   }
 }
 
@@ -121,6 +127,7 @@ void MinibatchStep<T>::plan(index_t batch) {
   const auto parts_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
   tile_rows_ = fused_rows_per_tile(batch, workers_);
   const index_t row_tiles = parts_of(tile_rows_);
+  if (is_sparse()) plan_sparse_columns(row_tiles);
   layer_row_tiles_ = parts_of(layer_rows_per_tile(batch));
 
   if (schedule_ == Schedule::partial_gradients) {
@@ -133,7 +140,7 @@ void MinibatchStep<T>::plan(index_t batch) {
   if (fits_l2()) {
     phases_.push_back({Phase::rows, 0, row_tiles});
   } else {
-    if (!is_sparse()) phases_.push_back({Phase::gather, 0, row_tiles});
+    phases_.push_back({Phase::gather, 0, row_tiles});
     for (index_t l = 0; l + 1 < layers; ++l) {
       phases_.push_back({Phase::forward, l, layer_row_tiles_ * forward_parts(l)});
     }
@@ -194,11 +201,6 @@ index_t MinibatchStep<T>::sparse_panels() const {
   return std::min(layout.panels, kSparseTileColumns / layout.width(0));
 }
 
-template <class T>
-index_t MinibatchStep<T>::sparse_blocks() const {
-  return (network_.place(0).layout.rows + kSparseBlockRows - 1) / kSparseBlockRows;
-}
-
 // Tiles of columns that a block of rows has in a forward phase.
 template <class T>
 index_t MinibatchStep<T>::forward_parts(index_t layer) const {
@@ -209,12 +211,25 @@ index_t MinibatchStep<T>::forward_parts(index_t layer) const {
 template <class T>
 void MinibatchStep<T>::plan_sparse_blocks() {
   const PanelLayout& layout = network_.place(0).layout;
-  for (index_t row = 0; row < layout.rows; row += kSparseBlockRows) {
+  // A tall tile reads the deltas into L1 less often; several workers need tiles to share.
+  const index_t height = workers_ == 1 ? kSparseBlockRows : kSparseBlockRows / 2;
+  for (index_t row = 0; row < layout.rows; row += height) {
     for (index_t panel = 0; panel < layout.panels; panel += sparse_panels()) {
-      blocks_.push_back({0, row, std::min(row + kSparseBlockRows, layout.rows), panel,
+      blocks_.push_back({0, row, std::min(row + height, layout.rows), panel,
                          std::min(panel + sparse_panels(), layout.panels)});
     }
   }
+}
+
+// Where the columns of each tile of rows lie: those of a shard follow one another.
+template <class T>
+void MinibatchStep<T>::plan_sparse_columns(index_t row_tiles) {
+  tiles_per_shard_ = ((planned_batch_ + workers_ - 1) / workers_ + kMaxTileRows - 1) / kMaxTileRows;
+  const index_t tiles = schedule_ == Schedule::partial_gradients ? workers_ * tiles_per_shard_ : row_tiles;
+  sparse_stride_ = samples_.sparse.features + 2;
+  if (sparse_starts_.size() < tiles * sparse_stride_)
+    sparse_starts_ = AlignedBuffer<int>(tiles * sparse_stride_);
+  sparse_columns_.resize(static_cast<std::size_t>(tiles));
 }
 
 template <class T>
@@ -245,8 +260,21 @@ double MinibatchStep<T>::finish() {
 }
 
 template <class T>
-void MinibatchStep<T>::gather(Range rows) {
-  if (is_sparse()) return;
+void MinibatchStep<T>::gather(Range rows, index_t tile) {
+  if (is_sparse()) {
+    SparseEntry<T>* const entries = sparse_entries_.data() + rows.begin * most_entries_;
+    int* const starts = sparse_starts_.data() + tile * sparse_stride_;
+    sparse_columns_[static_cast<std::size_t>(tile)] = {starts, entries};
+    return network_.kernels().transpose_rows({
+        .x = samples_.sparse,
+        .row_ids = row_ids_ + rows.begin,
+        .rows = rows.size(),
+        .rows_to_come = batch_ + upcoming_ - rows.end,
+        .first_row = rows.begin,
+        .starts = starts,
+        .entries = entries,
+    });
+  }
   Buffers& b = buffers(0);
   const Gather<T> args{
       .x = samples_.x,
@@ -335,7 +363,6 @@ void MinibatchStep<T>::sparse_forward(Range rows, index_t first_panel, index_t e
       .x = samples_.sparse,
       .row_ids = row_ids_ + rows.begin,
       .first_row = 0,
-      .block_starts = first_panel == 0 ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
   });
 }
 
@@ -439,10 +466,10 @@ void MinibatchStep<T>::fetch_targets(Range rows) const {
 }
 
 template <class T>
-void MinibatchStep<T>::rows_to_deltas(Range rows, double* losses) {
+void MinibatchStep<T>::rows_to_deltas(Range rows, index_t tile, double* losses) {
   const index_t layers = network_.layers();
   fetch_targets(rows);
-  gather(rows);
+  gather(rows, tile);
   // While these rows are multiplied, the next tile's are fetched: rows in random order come from memory at
   // some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic hide it.
   const index_t end = std::min(rows.end + rows.size(), batch_ + upcoming_);
@@ -455,6 +482,15 @@ void MinibatchStep<T>::rows_to_deltas(Range rows, double* losses) {
   }
 }
 
+// The columns of a batch's or shard's rows.
+template <class T>
+SparseInput<T> MinibatchStep<T>::sparse_input(Range rows, index_t shard) const {
+  const bool sharded = schedule_ == Schedule::partial_gradients;
+  const index_t tile_rows = sharded ? kMaxTileRows : tile_rows_;
+  const index_t first = sharded ? shard * tiles_per_shard_ : 0;
+  return {sparse_columns_.data() + first, (rows.size() + tile_rows - 1) / tile_rows, tile_rows};
+}
+
 template <class T>
 void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard) {
   const LayerPlace& place = network_.place(block.layer);
@@ -462,7 +498,7 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
   const Buffers& out = buffers(block.layer + 1);
   T* gradients =
       shard_gradients_.empty() ? nullptr : shard_gradients_.data() + shard * network_.parameter_count();
-  const bool sparse = block.layer == 0 && is_sparse();
+  const bool sparse = block.layer == 0 && is_sparse() && use != GradientUse::apply;
   const WeightTile<T> args{
       .use = use,
       .a = row_or_null(in.a, rows.begin * in.stride),
@@ -476,10 +512,7 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
       .first_panel = block.first_panel,
       .end_panel = block.end_panel,
       .layout = place.layout,
-      .sparse = {.x = sparse ? samples_.sparse : SparseRows<T>{},
-                 .row_ids = row_ids_ + rows.begin,
-                 .block_starts = sparse ? block_starts_.data() + rows.begin * (sparse_blocks() + 1) : nullptr,
-                 .block_stride = sparse_blocks() + 1},
+      .sparse = sparse ? sparse_input(rows, shard) : SparseInput<T>{},
       .fetch_weights = !fits_l2(),
       .weights = network_.weights(block.layer),
       .moment_1 = network_.moment(0, place.weights),
@@ -515,10 +548,10 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
   const auto at = static_cast<std::size_t>(tile);
   switch (phase.kind) {
     case Phase::rows:
-      rows_to_deltas(rows, &losses_[static_cast<std::size_t>(rows.begin / kLossRows)]);
+      rows_to_deltas(rows, tile, &losses_[static_cast<std::size_t>(rows.begin / kLossRows)]);
       break;
     case Phase::gather:
-      gather(rows);
+      gather(rows, tile);
       break;
     case Phase::forward: {
       // Neighbouring tiles share a block of rows, which stays in L2 while the panels of W pass by.
@@ -548,10 +581,11 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
     case Phase::shards: {
       const Range shard = share(workers_, tile);
       losses_[at] = 0;
-      for (index_t r = shard.begin; r < shard.end; r += kMaxTileRows) {
+      index_t part = tile * tiles_per_shard_;
+      for (index_t r = shard.begin; r < shard.end; r += kMaxTileRows, ++part) {
         if (stop_asked()) return;
         double losses[kMaxTileRows / kLossRows] = {};
-        rows_to_deltas({r, std::min(r + kMaxTileRows, shard.end)}, losses);
+        rows_to_deltas({r, std::min(r + kMaxTileRows, shard.end)}, part, losses);
         for (const double loss : losses) losses_[at] += loss;
       }
       for (const WeightBlock& block : blocks_) {

@@ -28,7 +28,7 @@ struct Samples {
 struct Phase {
   enum Kind {
     rows,      // gather a block of rows, forward and backward through all layers (narrow networks)
-    gather,    // copy a block of rows (wide networks, from here on)
+    gather,    // copy a block of rows, or sort its entries by feature (wide networks, from here on)
     forward,   // one layer: a block of rows times a panel of W
     output,    // the last layer and its deltas, and those below it if it is narrow, for a block of rows
     backward,  // one layer: a block of deltas times a panel of W^T
@@ -98,20 +98,21 @@ class MinibatchStep {
   void plan(index_t batch);
   void plan_weight_blocks(index_t batch);
   void plan_sparse_blocks();
+  void plan_sparse_columns(index_t row_tiles);
+  SparseInput<T> sparse_input(Range rows, index_t shard) const;
   index_t sparse_panels() const;
-  index_t sparse_blocks() const;
   index_t forward_parts(index_t layer) const;
   const Bf16Kernels<T>* bf16() const { return network_.bf16_kernels(); }
   bool is_sparse() const { return samples_.sparse.starts != nullptr; }
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
-  void gather(Range rows);
+  void gather(Range rows, index_t tile);
   void fetch_targets(Range rows) const;
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
   void output(Range rows, double* losses);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
-  void rows_to_deltas(Range rows, double* losses);
+  void rows_to_deltas(Range rows, index_t tile, double* losses);
   Bf16Rows bf16_rows(index_t layer, index_t row);
   void sparse_forward(Range rows, index_t first_panel, index_t end_panel);
   void weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
@@ -124,7 +125,13 @@ class MinibatchStep {
   std::vector<Buffers> buffers_;
   std::vector<Bf16Buffers> bf16_buffers_;  // empty without bfloat16
   AlignedBuffer<T> shard_gradients_;
-  AlignedBuffer<int> block_starts_;  // (max_batch, blocks + 1) of sparse rows
+  // The minibatch's sparse rows by feature, a tile of rows at a time.
+  std::vector<SparseColumns<T>> sparse_columns_;
+  AlignedBuffer<int> sparse_starts_;              // (tiles, sparse_stride_)
+  AlignedBuffer<SparseEntry<T>> sparse_entries_;  // (max_batch, most_entries_)
+  index_t sparse_stride_ = 0;
+  index_t most_entries_ = 0;     // of a row
+  index_t tiles_per_shard_ = 0;  // of partial_gradients
 
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;

@@ -97,11 +97,8 @@ class PredictWork final : public PhasedWork {
           .upcoming = {},
       };
       if (l == 0 && !x_.dense) {
-        network_.kernels().sparse_forward({.layer = layer,
-                                           .x = x_.sparse,
-                                           .row_ids = nullptr,
-                                           .first_row = first,
-                                           .block_starts = nullptr});
+        network_.kernels().sparse_forward(
+            {.layer = layer, .x = x_.sparse, .row_ids = nullptr, .first_row = first});
       } else {
         network_.kernels().layer_forward(layer);
       }

@@ -6,6 +6,8 @@ Names are imported on first use, so that ``import parmlp`` and ``parmlp --help``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from parmlp import threadpool as _threadpool  # noqa: F401  so that threadpoolctl sees parmlp
+
 if TYPE_CHECKING:
     from parmlp import datasets
     from parmlp.estimators import EpochReport, MLPClassifier, MLPRegressor

@@ -25,7 +25,7 @@ COMMANDS: list[list[str]] = [
 ]
 
 # What takes 50 ms and more to import.
-HEAVY = ["numpy", "scipy", "sklearn", "pyarrow", "safetensors", "pooch", "rich", "parmlp._core"]
+HEAVY = ["numpy", "scipy", "sklearn", "pyarrow", "safetensors", "pooch", "rich"]
 
 
 def test_help_of_every_command_imports_nothing_heavy() -> None:

@@ -1,25 +1,10 @@
-"""The real data, loaded once, and a place where no data is."""
+"""KDD'99's real files, loaded once, and a place where no data is."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from parmlp.datasets import Dataset, load_kddcup99, load_mnist
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """``$PARMLP_DATA``; tests of the real files are skipped without it."""
-    folder = os.environ.get("PARMLP_DATA")
-    if not folder:
-        pytest.skip("PARMLP_DATA is not set: the original MNIST and KDD'99 files are not at hand")
-    return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def mnist_train(real_data: Path) -> Dataset:
-    return load_mnist("train", data_dir=real_data)
+from parmlp.datasets import Dataset, load_kddcup99
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,12 @@ class Case:
     slope: float = 0.15
     precision: str = "full"
     seed: int = 0
+    caution: float = 1.0  # divides the learning rate
 
     @property
     def learning_rate(self) -> float:
         """Small enough that no width makes the steps grow, and rounding errors with them."""
-        return LEARNING_RATES[self.solver] / max(1.0, max(self.units) / 8)
+        return LEARNING_RATES[self.solver] / self.caution / max(1.0, max(self.units) / 8)
 
 
 @dataclass(frozen=True)

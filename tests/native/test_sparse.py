@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
 
+from native.support import DTYPES
 from parmlp import _core
+from reference import HIDDEN_ACTIVATIONS
 
 Array = NDArray[np.float32] | NDArray[np.float64]
 SOLVERS = {
@@ -46,6 +48,7 @@ def train(
     schedule: str = "two-phase",
     team: _core.Team | None = None,
     weighted: bool = False,
+    hidden: str = "relu",
 ) -> bytes:
     """Two epochs; weights, losses and predictions as bytes."""
     rng = np.random.default_rng(len(units) + n)
@@ -54,7 +57,7 @@ def train(
     X[n // 2] = 0  # a row without entries
     y = rng.integers(0, units[-1], n).astype(np.int32)
     weight = rng.random(n).astype(dtype) if weighted else None
-    network = _core.Network(units, "relu", "softmax", "log_loss", dtype)
+    network = _core.Network(units, hidden, "softmax", "log_loss", dtype)
     network.set_parameters(
         [rng.normal(size=shape).astype(dtype) / 8 for shape in itertools.pairwise(units)],
         [rng.normal(size=n_out).astype(dtype) for n_out in units[1:]],
@@ -83,8 +86,8 @@ def train(
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_of_the_dense_path(solver: str, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_of_the_dense_path(simd: str, solver: str, dtype: str) -> None:
     for units in ([300, 100, 10], [41, 64, 23], [33, 7], [90, 1800, 300, 12], [5, 3, 2]):
         for n, batch in ((97, 32), (203, 171)):
             runs = {
@@ -95,8 +98,27 @@ def test_bits_of_the_dense_path(solver: str, dtype: str) -> None:
             assert runs["scipy"] == runs["dense"], (units, batch)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", range(1, 71))
+def test_widths_1_to_70(simd: str, width: int, dtype: str) -> None:
+    """As features and as columns; each with every activation, and some with each solver."""
+    batch = 1 + width * 5 % 23
+    for i, hidden in enumerate(HIDDEN_ACTIVATIONS):
+        options = {
+            "n": 2 * batch + 1 + width % max(1, batch - 1),
+            "batch": batch,
+            "dtype": dtype,
+            "solver": list(SOLVERS)[(width + i) % len(SOLVERS)],
+            "weighted": i % 2 == 0,
+            "hidden": hidden,
+        }
+        units = [width, 71 - width, 3] if i % 2 else [71 - width, width + 1]
+        dense, compressed = (train(kind, units, **options) for kind in ("dense", "compressed"))
+        assert compressed == dense, options
+
+
 @pytest.mark.parametrize("schedule", ["two-phase", "partial-gradients", "fork-join"])
-def test_every_schedule(schedule: str) -> None:
+def test_every_schedule(simd: str, schedule: str) -> None:
     options = {"n": 201, "batch": 64, "solver": "adam with L2", "schedule": schedule}
     dense = train("dense", [200, 40, 5], weighted=True, **options)
     assert train("compressed", [200, 40, 5], weighted=True, **options) == dense

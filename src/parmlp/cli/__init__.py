@@ -1,7 +1,7 @@
 """The `parmlp` command: its subcommands, and what becomes of an error.
 
-Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. The command modules import numpy,
-scikit-learn and the native core inside their functions, so that `--help` answers at once.
+Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. The command modules import numpy
+and scikit-learn inside their functions, so that `--help` answers at once.
 """
 
 import errno

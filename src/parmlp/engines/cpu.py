@@ -4,8 +4,6 @@ Results do not depend on what is chosen here: with the default schedule the trai
 same bits for every engine and every number of threads. So all choices below are about time alone.
 """
 
-import multiprocessing
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 from joblib.parallel import get_active_backend
 
 from parmlp import _core
+from parmlp.threadpool import most_threads
 
 #: Engines by name, as ``engine=`` takes them besides "auto".
 ENGINES = ("serial", "threads", "openmp")
@@ -71,15 +70,10 @@ def engine_statuses() -> list[EngineStatus]:
 def default_n_threads() -> int:
     """Return the most threads used where ``n_threads`` is None.
 
-    The usable cores (affinity and cgroup quota), at most ``OMP_NUM_THREADS`` where that is set, and
-    one inside a worker of joblib or multiprocessing, where the processes are the parallelism.
+    :func:`parmlp.threadpool.most_threads`, and one inside a worker of joblib, be it a process or a
+    thread.
     """
-    if multiprocessing.parent_process() is not None or _in_joblib_worker():
-        return 1
-    cores = _core.usable_cores()
-    # "4" or, for nested regions, "4,2": the outermost number counts
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(cores, int(first)) if first.isdecimal() and int(first) > 0 else cores
+    return 1 if _in_joblib_worker() else most_threads()
 
 
 def make_team(

@@ -115,9 +115,9 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         What runs the training steps. 'auto' takes 'threads' where the work of a minibatch pays for
         it, else 'serial'. The engine does not change the result.
     n_threads : int or None, default=None
-        Threads of the engine. None: as many as pay, at most the usable cores and
-        ``OMP_NUM_THREADS``, and one inside a worker of joblib or multiprocessing. -1: all usable
-        cores. Their number does not change the result.
+        Threads of the engine. None: as many as pay, at most the usable cores,
+        ``OMP_NUM_THREADS`` and threadpoolctl's limit, and one inside a worker of joblib or
+        multiprocessing. -1: all usable cores. Their number does not change the result.
     schedule : {'two-phase', 'partial-gradients', 'fork-join'}, default='two-phase'
         Order of work within a minibatch: 'two-phase' is the fast one, whose result depends on
         neither engine nor threads; 'partial-gradients' the paper's; 'fork-join' the paper's with
