@@ -73,38 +73,32 @@ PARMLP_INLINE Bf16Pair* at_column(Bf16Pair* pairs, index_t offset) {
 
 static void bf16_layer_forward(const Bf16Forward<float>& args) {
   const LayerForward<float>& layer = args.layer;
-  TileSums<float> sums;
   LineStream<float> lines = upcoming_lines(layer);
-  for (index_t panel = layer.first_panel; panel < layer.end_panel; ++panel) {
-    multiply_panel(args.a, args.a_stride, layer.rows, args.weights, layer.layout, panel, sums.values,
-                   lines.count() > 0 ? &lines : nullptr);
-    const index_t column = layer.layout.first_column(panel);
-    const index_t width = layer.layout.width(panel);
-    finish_forward(layer, 0, layer.rows, column, width, sums.values);
-    round_rows(layer.out + column, layer.out_stride, layer.rows, width,
-               {at_column(args.out.rows, column / 2), args.out.row_stride,
-                at_column(args.out.row_pairs, column), args.out.row_pair_stride});
-  }
+  multiply_panels(args.a, args.a_stride, layer.rows, args.weights, layer.layout, layer.first_panel,
+                  layer.end_panel, &lines,
+                  [&](const float* sums, index_t column, index_t width) __attribute__((always_inline)) {
+                    finish_forward(layer, 0, layer.rows, column, width, sums);
+                    round_rows(layer.out + column, layer.out_stride, layer.rows, width,
+                               {at_column(args.out.rows, column / 2), args.out.row_stride,
+                                at_column(args.out.row_pairs, column), args.out.row_pair_stride});
+                  });
 }
 
 static void bf16_layer_backward(const Bf16Backward<float>& args) {
-  TileSums<float> sums;
-  // The float32 deltas go no further than the sums they are made of, in the form of one panel.
   LayerBackward<float> layer = args.layer;
+  const index_t panel_pairs = pairs_of(layer.panel_rows), panel_pair = layer.panel_row / 2;
+  // The float32 deltas go no further than the sums they are made of, in the form of one panel.
   layer.out = nullptr;
-  layer.out_panels = sums.values;
   layer.panel_rows = layer.panel_row = 0;
-  const PanelLayout& layout = layer.layout;
-  for (index_t panel = layer.first_panel; panel < layer.end_panel; ++panel) {
-    multiply_panel(args.delta, args.delta_stride, layer.rows, args.transposed, layout, panel, sums.values);
-    const index_t column = layout.first_column(panel);
-    const index_t width = layout.width(panel);
-    finish_backward(layer, column, width, sums.values);
-    round_rows(sums.values, width, layer.rows, width,
-               {at_column(args.out, column / 2), args.out_stride,
-                args.out_panels + column * pairs_of(args.layer.panel_rows) + args.layer.panel_row / 2 * width,
-                width});
-  }
+  multiply_panels(args.delta, args.delta_stride, layer.rows, args.transposed, layer.layout, layer.first_panel,
+                  layer.end_panel, static_cast<LineStream<float>*>(nullptr),
+                  [&](float* sums, index_t column, index_t width) __attribute__((always_inline)) {
+                    layer.out_panels = sums;
+                    finish_backward(layer, column, width, sums);
+                    round_rows(sums, width, layer.rows, width,
+                               {at_column(args.out, column / 2), args.out_stride,
+                                args.out_panels + column * panel_pairs + panel_pair * width, width});
+                  });
 }
 
 static void bf16_round_deltas(const Bf16Deltas<float>& args) {

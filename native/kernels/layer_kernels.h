@@ -68,20 +68,26 @@ PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row
   });
 }
 
-// sums (rows, width) = a times one panel of b.
-template <class E>
-PARMLP_INLINE void multiply_panel(const E* a, index_t a_stride, index_t rows, const E* b,
-                                  const PanelLayout& layout, index_t panel, Sum<E>* sums,
-                                  LineStream<Sum<E>>* lines = nullptr) {
-  multiply<E>({.a = a,
-               .a_row = a_stride,
-               .a_k = 1,
-               .b = b + layout.first_column(panel) * layout.rows,
-               .b_k = layout.width(panel),
-               .rows = rows,
-               .depth = layout.rows,
-               .lines = lines},
-              layout.vectors(panel), sums);
+// a times some panels of b; finish(sums, column, width) takes each panel's sums (rows, width).
+template <class E, class Finish>
+PARMLP_INLINE void multiply_panels(const E* a, index_t a_stride, index_t rows, const E* b,
+                                   const PanelLayout& layout, index_t first_panel, index_t end_panel,
+                                   LineStream<Sum<E>>* lines, Finish finish) {
+  TileSums<Sum<E>> sums;
+  for (index_t panel = first_panel; panel < end_panel; ++panel) {
+    const index_t column = layout.first_column(panel);
+    const index_t width = layout.width(panel);
+    multiply<E>({.a = a,
+                 .a_row = a_stride,
+                 .a_k = 1,
+                 .b = b + column * layout.rows,
+                 .b_k = width,
+                 .rows = rows,
+                 .depth = layout.rows,
+                 .lines = lines && lines->count() > 0 ? lines : nullptr},
+                layout.vectors(panel), sums.values);
+    finish(sums.values, column, width);
+  }
 }
 
 // The upcoming rows' lines, spread over the products of all panels.
@@ -97,15 +103,11 @@ PARMLP_INLINE LineStream<T> upcoming_lines(const LayerForward<T>& args) {
 
 template <class T>
 static void layer_forward(const LayerForward<T>& args) {
-  TileSums<T> sums;
   LineStream<T> lines = upcoming_lines(args);
-  for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    multiply_panel(args.a, args.a_stride, args.rows, args.weights, args.layout, panel, sums.values,
-                   lines.count() > 0 ? &lines : nullptr);
-    const index_t column = args.layout.first_column(panel);
-    const index_t width = args.layout.width(panel);
-    finish_forward(args, 0, args.rows, column, width, sums.values);
-  }
+  multiply_panels(
+      args.a, args.a_stride, args.rows, args.weights, args.layout, args.first_panel, args.end_panel, &lines,
+      [&](const T* sums, index_t column, index_t width)
+          __attribute__((always_inline)) { finish_forward(args, 0, args.rows, column, width, sums); });
 }
 
 // The activation's derivative for one panel of sums.
@@ -139,14 +141,10 @@ PARMLP_INLINE void finish_backward(const LayerBackward<T>& args, index_t column,
 
 template <class T>
 static void layer_backward(const LayerBackward<T>& args) {
-  TileSums<T> sums;
-  for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    multiply_panel(args.delta, args.delta_stride, args.rows, args.transposed, args.layout, panel,
-                   sums.values);
-    const index_t column = args.layout.first_column(panel);
-    const index_t width = args.layout.width(panel);
-    finish_backward(args, column, width, sums.values);
-  }
+  multiply_panels(args.delta, args.delta_stride, args.rows, args.transposed, args.layout, args.first_panel,
+                  args.end_panel, static_cast<LineStream<T>*>(nullptr),
+                  [&](const T* sums, index_t column, index_t width)
+                      __attribute__((always_inline)) { finish_backward(args, column, width, sums); });
 }
 
 template <class T>
