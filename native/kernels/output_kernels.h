@@ -28,33 +28,57 @@ static void softmax(T* out, index_t out_stride, index_t rows, index_t units) {
 
 // Probabilities are kept away from 0 and 1 as scikit-learn does before the logarithm; NaN stays NaN.
 template <class T>
-PARMLP_INLINE double log_of_probability(T p) {
+PARMLP_INLINE double clip_probability(T p) {
   constexpr T kLow = Simd<T>::kEpsilon;
   constexpr T kHigh = 1 - Simd<T>::kEpsilon;
   p = p < kLow ? kLow : p;
-  p = p > kHigh ? kHigh : p;
-  return __builtin_log(static_cast<double>(p));
+  return static_cast<double>(p > kHigh ? kHigh : p);
 }
 
 // x log y with 0 log y = 0, as scipy.special.xlogy (NaN in y is not hidden by x = 0).
 PARMLP_INLINE double xlogy(double x, double log_y) { return x == 0 && log_y == log_y ? 0.0 : x * log_y; }
 
+// -log of the probability of each row's label, times its sample weight.
 template <class T>
-PARMLP_INLINE double row_log_loss(const OutputDelta<T>& args, const T* a, const T* y, int label) {
+PARMLP_INLINE double log_loss_of_labels(const OutputDelta<T>& args) {
+  constexpr int kLanes = Simd<double>::kLength;
   double loss = 0;
-  if (args.activation == Activation::softmax) {
-    if (!y) return -log_of_probability(a[label]);
-    for (index_t j = 0; j < args.units; ++j) {
-      loss -= xlogy(static_cast<double>(y[j]), log_of_probability(a[j]));
+  for (index_t first = 0; first < args.rows; first += kLanes) {
+    const index_t rows = args.rows - first < kLanes ? args.rows - first : kLanes;
+    double p[kLanes] = {1, 1, 1, 1}, logs[kLanes];
+    for (index_t r = 0; r < rows; ++r) {
+      const T* const row = args.out + (first + r) * args.out_stride;
+      p[r] = clip_probability(row[args.labels[args.row_ids[first + r]]]);
     }
-    return loss;
+    store(logs, log(load(p)));
+    for (index_t r = 0; r < rows; ++r) {
+      const index_t id = args.row_ids[first + r];
+      loss -= static_cast<double>(args.sample_weight ? args.sample_weight[id] : T(1)) * logs[r];
+    }
   }
-  for (index_t j = 0; j < args.units; ++j) {
-    const T p = a[j] < Simd<T>::kEpsilon       ? Simd<T>::kEpsilon
-                : a[j] > 1 - Simd<T>::kEpsilon ? 1 - Simd<T>::kEpsilon
-                                               : a[j];
-    loss -= xlogy(static_cast<double>(y[j]), __builtin_log(static_cast<double>(p))) +
-            xlogy(static_cast<double>(1 - y[j]), __builtin_log(static_cast<double>(1 - p)));
+  return loss;
+}
+
+// -sum y log a, and for sigmoid outputs also -sum (1 - y) log(1 - a).
+template <class T>
+PARMLP_INLINE double row_log_loss(const OutputDelta<T>& args, const T* a, const T* y) {
+  constexpr int kLanes = Simd<double>::kLength;
+  const bool binary = args.activation != Activation::softmax;
+  double loss = 0;
+  for (index_t first = 0; first < args.units; first += kLanes) {
+    const index_t units = args.units - first < kLanes ? args.units - first : kLanes;
+    double p[kLanes] = {1, 1, 1, 1}, q[kLanes] = {1, 1, 1, 1}, log_p[kLanes], log_q[kLanes];
+    for (index_t j = 0; j < units; ++j) {
+      p[j] = clip_probability(a[first + j]);
+      q[j] = static_cast<double>(1 - static_cast<T>(p[j]));
+    }
+    store(log_p, log(load(p)));
+    store(log_q, log(load(q)));
+    for (index_t j = 0; j < units; ++j) {
+      const double target = static_cast<double>(y[first + j]);
+      loss -= xlogy(target, log_p[j]);
+      if (binary) loss -= xlogy(static_cast<double>(1 - y[first + j]), log_q[j]);
+    }
   }
   return loss;
 }
@@ -129,13 +153,14 @@ static double output_delta(const OutputDelta<T>& args) {
                              : output_rows<T, false>(args);
   if (args.loss == Loss::mse) return 0.5 * sum_lanes<T>(squares);
   if (args.loss == Loss::squared_error) return 0.5 * sum_lanes<T>(squares) / static_cast<double>(args.units);
+  if (args.loss == Loss::log_loss && !args.y) return log_loss_of_labels(args);
   double total = 0;
   for (index_t r = 0; r < args.rows; ++r) {
     const index_t id = args.row_ids[r];
     const T* a = args.out + r * args.out_stride;
-    const T* y = args.y ? args.y + id * args.units : nullptr;
+    const T* y = args.y + id * args.units;
     double loss = 0;
-    if (args.loss == Loss::log_loss) loss = row_log_loss(args, a, y, args.y ? 0 : args.labels[id]);
+    if (args.loss == Loss::log_loss) loss = row_log_loss(args, a, y);
     if (args.loss == Loss::poisson) {
       for (index_t j = 0; j < args.units; ++j) {
         loss += poisson_term(static_cast<double>(y[j]), static_cast<double>(a[j]));

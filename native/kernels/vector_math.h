@@ -86,6 +86,30 @@ PARMLP_INLINE Vec<double> exp(Vec<double> x) {
       e, reinterpret_cast<Simd<double>::U>(shifted) - reinterpret_cast<Simd<double>::U>(magic));
 }
 
+// log of positive normal numbers. x = m 2^n with m in [sqrt(1/2), sqrt 2), and log m from s = f / (2 + f), f
+// = m - 1, by the polynomial of fdlibm's e_log.c.
+PARMLP_INLINE Vec<double> log(Vec<double> x) {
+  using V = Vec<double>;
+  using U = Simd<double>::U;
+  // Adding this to the exponent and first bits of the mantissa carries into n where m would be over sqrt 2.
+  constexpr unsigned long kCarry = 0x3ff0000000000000UL - 0x3fe6a09e667f3bcdUL;
+  const U bits = reinterpret_cast<U>(x) + kCarry;
+  const U exponent = bits >> 52;
+  const V m = reinterpret_cast<V>((bits & 0x000fffffffffffffUL) + 0x3fe6a09e667f3bcdUL);
+  // exponent (n + 1023) in the low bits of 2^52 makes it a double without a conversion, which AVX2 lacks.
+  const V n = reinterpret_cast<V>(exponent | 0x4330000000000000UL) - (4503599627370496.0 + 1023.0);
+  const V f = m - 1.0;
+  const V s = f / (f + 2.0);
+  const V z = s * s;
+  const V r = z * horner(z, 1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01,
+                         2.222219843214978396e-01, 2.857142874366239149e-01, 3.999999999940941908e-01,
+                         6.666666666666735130e-01);
+  const V half = 0.5 * f * f;
+  const V result =
+      n * 6.93147180369123816490e-01 - ((half - (s * (half + r) + n * 1.90821492927058770002e-10)) - f);
+  return x == x ? result : x;
+}
+
 // Below -87 a float's sigmoid is under the smallest normal number, and stays at 1.6e-38.
 PARMLP_INLINE Vec<float> sigmoid(Vec<float> x) {
   return 1.0f / (1.0f + exp_in_range(-at_most(at_least(x, -87.0f), 87.0f)));

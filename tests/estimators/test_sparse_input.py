@@ -24,7 +24,7 @@ def weights(model):
 def test_fit_and_predict(X_y, to_sparse, early_stopping, monkeypatch):
     X, y = X_y
     options = {"max_iter": 5, "random_state": 0, "early_stopping": early_stopping, "tol": 0}
-    monkeypatch.setattr(_rows, "_SPARSE_DENSITY", -1.0)  # dense stays dense
+    monkeypatch.setattr(_rows, "_most_density", lambda _: -1.0)  # dense stays dense
     with pytest.warns(match="converged"):
         dense = MLPClassifier(**options).fit(X, y)
     with pytest.warns(match="converged"):
@@ -50,7 +50,7 @@ def test_dense_zeros_are_compressed(X_y, monkeypatch):
     with pytest.warns(match="converged"):
         model = MLPRegressor(max_iter=5, random_state=0).fit(X, y)
     assert compressed == [X.shape]
-    monkeypatch.setattr(_rows, "_SPARSE_DENSITY", -1.0)
+    monkeypatch.setattr(_rows, "_most_density", lambda _: -1.0)
     with pytest.warns(match="converged"):
         dense = MLPRegressor(max_iter=5, random_state=0).fit(X, y)
     assert compressed == [X.shape]

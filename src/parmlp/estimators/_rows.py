@@ -10,14 +10,16 @@ from parmlp import _core
 
 Array = NDArray[Any]
 
-# Dense and sparse rows give the same bits, so all that follows is about time alone. A value costs
-# the sparse first layer some 3 times as much as the dense one, which keeps weights in registers.
-# Measured on MNIST (19 % nonzero) with one and two threads of a Zen 4 (benchmarks/sparse): from
-# batch 32 on 784-100-10 trains 1.3 to 1.5 times as fast and 784-1024-10 mostly 1.2 to 1.8 times;
-# 784-30-10 mostly 0.9 to 1.1 times, as 30 columns alone share every entry's overhead.
-_SPARSE_DENSITY = 0.25
+# Dense and sparse rows give the same bits, so all that follows is about time alone. A nonzero value
+# costs the sparse first layer some 2.5 times as much as any value costs the dense one, which keeps
+# its sums in registers, and every minibatch costs it something besides. benchmarks/sparse, one
+# thread of a Zen 4, relu and adam, 784-64-10 and 784-100-10: 1.05 to 1.3 times as fast at 30 %
+# nonzero from batch 32 on, at batch 10 only at 20 %; 784-30-10 gains little at any batch.
+_SPARSE_DENSITY = 0.3
+_SPARSE_DENSITY_OF_SMALL_BATCHES = 0.2
+_SMALL_BATCH = 32
+_LEAST_BATCH = 10
 _LEAST_UNITS = 64
-_LEAST_BATCH = 32
 
 # Compressing reads X twice, about as much time as an epoch of a small network takes.
 _LEAST_EPOCHS_TO_COMPRESS = 3
@@ -56,10 +58,14 @@ def rows_to_train_on(
         or first_layer_units < _LEAST_UNITS
         or batch_size < _LEAST_BATCH
         or X.shape[1] < _LEAST_FEATURES
-        or _density(X) > _SPARSE_DENSITY
+        or _density(X) > _most_density(batch_size)
     ):
         return core_rows(X)
     return _core.SparseRows.compress(X, team)
+
+
+def _most_density(batch_size: int) -> float:
+    return _SPARSE_DENSITY if batch_size >= _SMALL_BATCH else _SPARSE_DENSITY_OF_SMALL_BATCHES
 
 
 def _density(X: Array) -> float:
