@@ -3,7 +3,8 @@
 //
 //     bash benchmarks/phases/run            # the networks of docs/performance.md
 //
-// Arguments: batch, faithful|default, units of each layer. Dense rows in random order, 60,000 of them.
+// Arguments: batch, faithful|default|bf16 (faithful, in that precision), units of each layer. Dense rows in
+// random order, 60,000 of them.
 #include <immintrin.h>
 #include <sys/mman.h>
 
@@ -89,18 +90,19 @@ double flops(const Phase& phase, const std::vector<index_t>& units) {
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::fprintf(stderr, "usage: phases BATCH faithful|default UNITS UNITS...\n");
+    std::fprintf(stderr, "usage: phases BATCH faithful|default|bf16 UNITS UNITS...\n");
     return 2;
   }
   const index_t batch = std::atol(argv[1]), rows = 60000;
-  const bool faithful = std::string(argv[2]) == "faithful";
+  const bool bf16 = std::string(argv[2]) == "bf16";
+  const bool faithful = bf16 || std::string(argv[2]) == "faithful";
   std::vector<index_t> units;
   for (int i = 3; i < argc; ++i) units.push_back(std::atol(argv[i]));
 
   Network<float> network(
       {units, faithful ? Activation::sigmoid : Activation::relu,
        faithful ? Activation::sigmoid : Activation::softmax, faithful ? Loss::mse : Loss::log_loss, 0.01},
-      kernels_for<float>(current_target()));
+      kernels_for<float>(current_target()), bf16 ? &bf16_kernels() : nullptr);
   SolverSettings solver;
   solver.solver = faithful ? Solver::sgd : Solver::adam;
   solver.alpha = faithful ? 0 : 1e-4;

@@ -312,13 +312,18 @@ class PyNetwork {
  public:
   PyNetwork(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
             const std::string& out_activation, const std::string& loss, const std::string& dtype,
-            double leaky_relu_slope)
-      : trainer_(make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope)) {}
+            double leaky_relu_slope, const std::string& precision)
+      : trainer_(
+            make(layer_units, hidden_activation, out_activation, loss, dtype, leaky_relu_slope, precision)) {}
 
   std::string simd() const {
     return std::visit([](const auto& t) { return std::string(t->network.kernels().target); }, trainer_);
   }
   std::string dtype() const { return std::holds_alternative<Ptr<float>>(trainer_) ? "float32" : "float64"; }
+
+  std::string precision() const {
+    return std::visit([](const auto& t) { return t->network.bf16_kernels() ? "bf16" : "full"; }, trainer_);
+  }
 
   void set_parameters(const std::vector<AnyArray>& coefs, const std::vector<AnyArray>& intercepts) {
     const auto lock = locked();
@@ -394,6 +399,10 @@ class PyNetwork {
     return std::visit(
         [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
           const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
+          if (samples.sparse.starts && trainer->network.bf16_kernels()) {
+            throw std::invalid_argument(
+                "precision 'bf16' trains dense X alone; pass X as a dense array, or use precision 'full'");
+          }
           const index_t rows = y.ndim() > 0 ? static_cast<index_t>(y.shape(0)) : 0;
           if (batch_size < 1) {
             throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
@@ -449,11 +458,20 @@ class PyNetwork {
  private:
   static AnyTrainer make(const std::vector<index_t>& layer_units, const std::string& hidden_activation,
                          const std::string& out_activation, const std::string& loss, const std::string& dtype,
-                         double leaky_relu_slope) {
+                         double leaky_relu_slope, const std::string& precision) {
     const NetworkDescription d{layer_units, activation_named(hidden_activation),
                                activation_named(out_activation), loss_named(loss), leaky_relu_slope};
     check(d);
     const Target target = current_target();
+    if (precision == "bf16") {
+      if (dtype != "float32") {
+        throw std::invalid_argument("precision 'bf16' needs dtype 'float32', got '" + dtype + "'");
+      }
+      return std::make_unique<Trainer<float>>(d, kernels_for<float>(target), &bf16_kernels());
+    }
+    if (precision != "full") {
+      throw std::invalid_argument("unknown precision '" + precision + "'; known: full, bf16");
+    }
     if (dtype == "float32") return std::make_unique<Trainer<float>>(d, kernels_for<float>(target));
     if (dtype == "float64") return std::make_unique<Trainer<double>>(d, kernels_for<double>(target));
     throw std::invalid_argument("unknown dtype '" + dtype + "'; known: float32, float64");
@@ -594,6 +612,7 @@ NB_MODULE(_core, m) {
   m.def(
       "set_simd_target", [](const std::string& wanted) { set_current_target(target_named(wanted)); },
       "name"_a);
+  m.def("runs_bf16", &runs_bf16);
   m.def(
       "usable_cores",
       [](const std::optional<std::string>& root) { return root ? usable_cores(*root) : usable_cores(); },
@@ -634,11 +653,12 @@ NB_MODULE(_core, m) {
 
   nb::class_<PyNetwork>(m, "Network")
       .def(nb::init<const std::vector<index_t>&, const std::string&, const std::string&, const std::string&,
-                    const std::string&, double>(),
+                    const std::string&, double, const std::string&>(),
            "layer_units"_a, "hidden_activation"_a, "out_activation"_a, "loss"_a, "dtype"_a,
-           "leaky_relu_slope"_a = 0.01)
+           "leaky_relu_slope"_a = 0.01, "precision"_a = "full")
       .def_prop_ro("simd", &PyNetwork::simd)
       .def_prop_ro("dtype", &PyNetwork::dtype)
+      .def_prop_ro("precision", &PyNetwork::precision)
       .def("set_parameters", &PyNetwork::set_parameters, "coefs"_a, "intercepts"_a)
       .def("get_parameters", &PyNetwork::get_parameters)
       .def("set_solver", &PyNetwork::set_solver, "solver"_a, nb::kw_only(), "alpha"_a, "momentum"_a,

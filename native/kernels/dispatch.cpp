@@ -20,6 +20,11 @@ extern const Kernels<float> kFloat32;
 extern const Kernels<double> kFloat64;
 }  // namespace avx512
 #endif
+#if defined(PARMLP_BF16)
+namespace avx512_bf16 {
+extern const Bf16Kernels<float> kBf16;
+}  // namespace avx512_bf16
+#endif
 
 namespace {
 
@@ -42,6 +47,22 @@ bool runs_here(Target target) {
 }
 
 std::atomic<int> current{-1};
+
+// Why bfloat16 kernels cannot run with the target in use; null if they can.
+const char* bf16_obstacle() {
+#if defined(PARMLP_BF16)
+  if (!__builtin_cpu_supports("avx512bf16") || !runs_here(Target::avx512)) {
+    return "this CPU lacks AVX512_BF16 (Zen 4, Cooper Lake, Sapphire Rapids and newer have it)";
+  }
+  if (current_target() != Target::avx512) {
+    return "the SIMD target in use is not avx512 (PARMLP_SIMD chooses it)";
+  }
+  return nullptr;
+#else
+  return "this parmlp was built without the AVX512_BF16 kernels, which need x86-64 and a compiler that knows "
+         "-mavx512bf16";
+#endif
+}
 
 }  // namespace
 
@@ -86,6 +107,16 @@ Target current_target() {
 }
 
 void set_current_target(Target target) { current.store(static_cast<int>(target), std::memory_order_relaxed); }
+
+bool runs_bf16() { return !bf16_obstacle(); }
+
+const Bf16Kernels<float>& bf16_kernels() {
+#if defined(PARMLP_BF16)
+  if (runs_bf16()) return avx512_bf16::kBf16;
+#endif
+  throw std::runtime_error(std::string("precision 'bf16' cannot be used: ") + bf16_obstacle() +
+                           "; precision 'full' runs everywhere");
+}
 
 template <class T>
 const Kernels<T>& kernels_for(Target target) {

@@ -230,6 +230,96 @@ struct Kernels {
   void (*activate)(Activation, T slope, index_t n, const T* z, T* values, T* derivatives);
 };
 
+// Two bfloat16 numbers that are neighbours along the sum of a product, the first in the low half: a lane of
+// AVX512_BF16's dot product. A matrix of pairs has the layout of a float32 matrix with half the rows, or half
+// the columns; the partner of an odd last number is zero.
+struct Bf16Pair {
+  unsigned bits;
+};
+
+PARMLP_INLINE index_t pairs_of(index_t n) { return (n + 1) / 2; }
+
+// Where some rows go in bfloat16, rounded to nearest even: paired along the columns, and row by row with the
+// next one. Either may be null. The first row is an even one of the minibatch.
+struct Bf16Rows {
+  Bf16Pair* rows;
+  index_t row_stride;
+  Bf16Pair* row_pairs;
+  index_t row_pair_stride;
+};
+
+// The kernels in bfloat16 take the float32 ones' arguments, which hold all but the operands of the products:
+// those operands' pointers are not used, and a layout has the pairs as its rows.
+template <class T>
+struct Bf16Gather {
+  Gather<T> gather;
+  Bf16Rows out;
+};
+
+template <class T>
+struct Bf16Forward {
+  LayerForward<T> layer;
+  const Bf16Pair* a;
+  index_t a_stride;
+  const Bf16Pair* weights;
+  Bf16Rows out;  // besides layer.out
+};
+
+template <class T>
+struct Bf16Backward {
+  LayerBackward<T> layer;
+  const Bf16Pair* delta;
+  index_t delta_stride;
+  const Bf16Pair* transposed;
+  Bf16Pair* out;         // row-major, or null
+  Bf16Pair* out_panels;  // of pairs of rows
+  index_t out_stride;
+};
+
+// Rounds the last layer's deltas, which its panels have in float32.
+template <class T>
+struct Bf16Deltas {
+  const T* delta_panels;
+  index_t panel_rows;  // of the whole minibatch
+  index_t panel_row;   // the first of these rows
+  index_t rows;
+  PanelLayout layout;  // columns are the outputs
+  Bf16Pair* out;       // as in Bf16Backward
+  Bf16Pair* out_panels;
+  index_t out_stride;
+};
+
+// One matrix, and its two copies in bfloat16.
+template <class T>
+struct Bf16Weights {
+  const T* weights;
+  PanelLayout layout;
+  Bf16Pair* pairs;  // of rows of W
+  PanelLayout pairs_layout;
+  Bf16Pair* transposed;  // of rows of W^T; null for the first layer
+  PanelLayout transposed_layout;
+};
+
+template <class T>
+struct Bf16WeightTile {
+  WeightTile<T> tile;  // without W^T
+  const Bf16Pair* a;   // of pairs of rows
+  index_t a_stride;
+  const Bf16Pair* delta_panels;  // of pairs of rows
+  Bf16Weights<T> copies;
+};
+
+// Products of bfloat16 operands, sums in float32. T is float.
+template <class T>
+struct Bf16Kernels {
+  void (*gather)(const Bf16Gather<T>&);
+  void (*layer_forward)(const Bf16Forward<T>&);
+  void (*layer_backward)(const Bf16Backward<T>&);
+  void (*round_deltas)(const Bf16Deltas<T>&);
+  void (*weight_tile)(const Bf16WeightTile<T>&);
+  void (*round_weights)(const Bf16Weights<T>&);  // the whole matrix
+};
+
 // Targets from the plainest to the widest. A target that this library was not built with is absent.
 enum class Target { baseline, avx2, avx512 };
 

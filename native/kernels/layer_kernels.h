@@ -8,21 +8,29 @@ struct alignas(64) TileSums {
   T values[kMaxTileRows * PanelLayout::kMaxVectors * Simd<T>::kLength];
 };
 
+// Rows come in random order, so no hardware prefetcher sees the next ones coming: 4 KB ahead, a row at
+// least.
+PARMLP_INLINE index_t rows_ahead(index_t features) {
+  const index_t near = 1024 / features < 1 ? 1 : 1024 / features;
+  return near > 16 ? 16 : near;
+}
+
+template <class T>
+PARMLP_INLINE void fetch_row(const Gather<T>& args, index_t row) {
+  constexpr index_t kLine = 64 / sizeof(T);
+  if (row >= args.rows + args.rows_to_come) return;
+  const T* next = args.x + args.row_ids[row] * args.features;
+  for (index_t k = 0; k < args.features; k += kLine) __builtin_prefetch(next + k);
+  __builtin_prefetch(next + args.features - 1);
+}
+
 template <class T>
 static void gather(const Gather<T>& args) {
   constexpr int kLength = Simd<T>::kLength;
-  constexpr index_t kLine = 64 / sizeof(T);
   const index_t features = args.features;
-  // Rows come in random order, so no hardware prefetcher sees the next ones coming: 4 KB ahead, a row at
-  // least.
-  const index_t near = 1024 / features < 1 ? 1 : 1024 / features;
-  const index_t ahead = near > 16 ? 16 : near;
+  const index_t ahead = rows_ahead(features);
   for (index_t r = 0; r < args.rows; ++r) {
-    if (r + ahead < args.rows + args.rows_to_come) {
-      const T* next = args.x + args.row_ids[r + ahead] * features;
-      for (index_t k = 0; k < features; k += kLine) __builtin_prefetch(next + k);
-      __builtin_prefetch(next + features - 1);
-    }
+    fetch_row(args, r + ahead);
     const T* from = args.x + args.row_ids[r] * features;
     T* to = args.out + r * args.out_stride;
     if (features < kLength) {
@@ -60,30 +68,46 @@ PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row
   });
 }
 
+// a times some panels of b; finish(sums, column, width) takes each panel's sums (rows, width).
+template <class E, class Finish>
+PARMLP_INLINE void multiply_panels(const E* a, index_t a_stride, index_t rows, const E* b,
+                                   const PanelLayout& layout, index_t first_panel, index_t end_panel,
+                                   LineStream<Sum<E>>* lines, Finish finish) {
+  TileSums<Sum<E>> sums;
+  for (index_t panel = first_panel; panel < end_panel; ++panel) {
+    const index_t column = layout.first_column(panel);
+    const index_t width = layout.width(panel);
+    multiply<E>({.a = a,
+                 .a_row = a_stride,
+                 .a_k = 1,
+                 .b = b + column * layout.rows,
+                 .b_k = width,
+                 .rows = rows,
+                 .depth = layout.rows,
+                 .lines = lines && lines->count() > 0 ? lines : nullptr},
+                layout.vectors(panel), sums.values);
+    finish(sums.values, column, width);
+  }
+}
+
+// The upcoming rows' lines, spread over the products of all panels.
 template <class T>
-static void layer_forward(const LayerForward<T>& args) {
-  constexpr int kLength = Simd<T>::kLength;
-  TileSums<T> sums;
+PARMLP_INLINE LineStream<T> upcoming_lines(const LayerForward<T>& args) {
   LineStream<T> lines(args.upcoming);
   if (lines.count() > 0) {
     const index_t blocks = (args.rows + kRegisterRows[3] - 1) / kRegisterRows[3];
     lines.pace(args.layout.rows * (args.end_panel - args.first_panel) * blocks);
   }
-  for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    const index_t vectors = args.layout.vectors(panel);
-    const index_t width = vectors * kLength;
-    const index_t column = args.layout.first_column(panel);
-    multiply<T>({.a = args.a,
-                 .a_row = args.a_stride,
-                 .a_k = 1,
-                 .b = args.weights + column * args.layout.rows,
-                 .b_k = width,
-                 .rows = args.rows,
-                 .depth = args.layout.rows,
-                 .lines = lines.count() > 0 ? &lines : nullptr},
-                vectors, sums.values);
-    finish_forward(args, 0, args.rows, column, width, sums.values);
-  }
+  return lines;
+}
+
+template <class T>
+static void layer_forward(const LayerForward<T>& args) {
+  LineStream<T> lines = upcoming_lines(args);
+  multiply_panels(
+      args.a, args.a_stride, args.rows, args.weights, args.layout, args.first_panel, args.end_panel, &lines,
+      [&](const T* sums, index_t column, index_t width)
+          __attribute__((always_inline)) { finish_forward(args, 0, args.rows, column, width, sums); });
 }
 
 // The activation's derivative for one panel of sums.
@@ -117,22 +141,10 @@ PARMLP_INLINE void finish_backward(const LayerBackward<T>& args, index_t column,
 
 template <class T>
 static void layer_backward(const LayerBackward<T>& args) {
-  constexpr int kLength = Simd<T>::kLength;
-  TileSums<T> sums;
-  for (index_t panel = args.first_panel; panel < args.end_panel; ++panel) {
-    const index_t vectors = args.layout.vectors(panel);
-    const index_t width = vectors * kLength;
-    const index_t column = args.layout.first_column(panel);
-    multiply<T>({.a = args.delta,
-                 .a_row = args.delta_stride,
-                 .a_k = 1,
-                 .b = args.transposed + column * args.layout.rows,
-                 .b_k = width,
-                 .rows = args.rows,
-                 .depth = args.layout.rows},
-                vectors, sums.values);
-    finish_backward(args, column, width, sums.values);
-  }
+  multiply_panels(args.delta, args.delta_stride, args.rows, args.transposed, args.layout, args.first_panel,
+                  args.end_panel, static_cast<LineStream<T>*>(nullptr),
+                  [&](const T* sums, index_t column, index_t width)
+                      __attribute__((always_inline)) { finish_backward(args, column, width, sums); });
 }
 
 template <class T>

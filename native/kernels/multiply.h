@@ -58,19 +58,21 @@ class LineStream {
 
 // sums[r][c] (+)= sum over k, ascending, of a[r * a_row + k * a_k] * b[k * b_k + c], for R rows and N
 // vectors of columns. Each element is one chain of fused multiply-adds from zero, whatever the tile,
-// so no choice of tile changes a bit, and blocks over k continue the chain through `sums`.
+// so no choice of tile changes a bit, and blocks over k continue the chain through `sums`. With Bf16Pair a
+// step of k is two.
 template <class T, int R, int N, bool kFetch>
 PARMLP_INLINE void multiply_registers(const T* a, index_t a_row, index_t a_k, const T* b, index_t b_k,
-                                      index_t depth, T* sums, index_t sums_stride, bool first,
-                                      LineStream<T>* lines) {
+                                      index_t depth, Sum<T>* sums, index_t sums_stride, bool first,
+                                      LineStream<Sum<T>>* lines) {
   using V = Vec<T>;
+  using S = Vec<Sum<T>>;
   constexpr int kLength = Simd<T>::kLength;
-  V acc[R][N];
+  S acc[R][N];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 3
     for (int c = 0; c < N; ++c) {
-      acc[r][c] = first ? V{} : load(sums + r * sums_stride + c * kLength);
+      acc[r][c] = first ? S{} : load(sums + r * sums_stride + c * kLength);
     }
   }
   const index_t steps = kFetch ? lines->steps() : depth;
@@ -107,19 +109,19 @@ struct Product {
   index_t b_k;
   index_t rows;
   index_t depth;
-  LineStream<T>* lines = nullptr;  // fetched meanwhile
+  LineStream<Sum<T>>* lines = nullptr;  // fetched meanwhile
 };
 
 template <class T, int N, bool kRowsContiguous, bool kFetch>
 __attribute__((noinline)) static void multiply_block(const Product<T>& p, index_t first_row, int rows,
-                                                     index_t first_k, index_t depth, T* sums) {
+                                                     index_t first_k, index_t depth, Sum<T>* sums) {
   constexpr index_t kWidth = N * Simd<T>::kLength;
   // With the contiguous stride a constant, every broadcast is one address plus an offset.
   const index_t a_row = kRowsContiguous ? 1 : p.a_row;
   const index_t a_k = kRowsContiguous ? p.a_k : 1;
   const T* a = p.a + first_row * a_row + first_k * a_k;
   const T* b = p.b + first_k * p.b_k;
-  T* out = sums + first_row * kWidth;
+  Sum<T>* out = sums + first_row * kWidth;
   const bool first = first_k == 0;
   switch (rows) {
 #define PARMLP_ROWS(R)                                                                                  \
@@ -145,7 +147,7 @@ __attribute__((noinline)) static void multiply_block(const Product<T>& p, index_
 constexpr index_t kDepthBlock = 256;
 
 template <class T, int N>
-PARMLP_INLINE void multiply_vectors(const Product<T>& p, T* sums) {
+PARMLP_INLINE void multiply_vectors(const Product<T>& p, Sum<T>* sums) {
   constexpr index_t kMost = kRegisterRows[N];
   // Balanced: 9 rows are 5 + 4, not 8 + 1.
   const index_t blocks = (p.rows + kMost - 1) / kMost;
@@ -171,7 +173,7 @@ PARMLP_INLINE void multiply_vectors(const Product<T>& p, T* sums) {
 
 // sums (rows, vectors * kLength) = A B for one panel. depth may be 0.
 template <class T>
-PARMLP_INLINE void multiply(const Product<T>& p, index_t vectors, T* sums) {
+PARMLP_INLINE void multiply(const Product<T>& p, index_t vectors, Sum<T>* sums) {
   if (p.depth == 0) {
     for (index_t i = 0; i < p.rows * vectors * Simd<T>::kLength; ++i) sums[i] = 0;
     return;

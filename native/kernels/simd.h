@@ -17,6 +17,7 @@ struct Simd;
 
 template <>
 struct Simd<float> {
+  using Sum = float;  // what products of it are added up in
   typedef float V __attribute__((vector_size(kVectorBytes)));
   typedef float Unaligned __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
   typedef int I __attribute__((vector_size(kVectorBytes)));
@@ -27,6 +28,7 @@ struct Simd<float> {
 
 template <>
 struct Simd<double> {
+  using Sum = double;
   typedef double V __attribute__((vector_size(kVectorBytes)));
   typedef double Unaligned __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
   typedef long I __attribute__((vector_size(kVectorBytes)));
@@ -35,8 +37,21 @@ struct Simd<double> {
   static constexpr double kEpsilon = 2.220446049250313e-16;
 };
 
+#if defined(__AVX512BF16__)
+template <>
+struct Simd<Bf16Pair> {
+  using Sum = float;
+  typedef unsigned V __attribute__((vector_size(kVectorBytes)));
+  typedef unsigned Unaligned __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+  static constexpr int kLength = 8;
+};
+#endif
+
 template <class T>
 using Vec = typename Simd<T>::V;
+
+template <class T>
+using Sum = typename Simd<T>::Sum;
 
 template <class T>
 PARMLP_INLINE Vec<T> load(const T* p) {
@@ -77,6 +92,18 @@ PARMLP_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return a * b + c;
 #endif
 }
+
+#if defined(__AVX512BF16__)
+PARMLP_INLINE Vec<Bf16Pair> splat(Bf16Pair x) {
+  return Vec<Bf16Pair>{x.bits, x.bits, x.bits, x.bits, x.bits, x.bits, x.bits, x.bits};
+}
+
+// c + the two products of each pair.
+PARMLP_INLINE Vec<float> fma(Vec<Bf16Pair> a, Vec<Bf16Pair> b, Vec<float> c) {
+  return reinterpret_cast<Vec<float>>(_mm256_dpbf16_ps(
+      reinterpret_cast<__m256>(c), reinterpret_cast<__m256bh>(a), reinterpret_cast<__m256bh>(b)));
+}
+#endif
 
 PARMLP_INLINE Vec<float> sqrt(Vec<float> a) {
 #if defined(__FMA__)

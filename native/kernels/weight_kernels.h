@@ -34,20 +34,20 @@ PARMLP_INLINE void transpose_square(const double* in, index_t in_stride, double*
   }
 }
 
-// Copies the new weights of one tile and panel, rows [first_row, first_row + rows), into W^T.
+// Copies a tile of one panel of W, rows [first_row, first_row + rows), into W^T. A vector past the end of
+// `weights` is read where `width` is no whole number of them.
 template <class T>
-PARMLP_INLINE void store_transposed(const WeightTile<T>& tile, index_t rows, index_t column, index_t width,
-                                    T* weights) {
+PARMLP_INLINE void store_transposed(T* transposed, const PanelLayout& layout, index_t first_row, index_t rows,
+                                    index_t column, index_t width, T* weights) {
   constexpr int kLength = Simd<T>::kLength;
-  const PanelLayout& layout = tile.transposed_layout;
   const index_t columns = layout.rows - column < width ? layout.rows - column : width;
   // Rows past the last are the zero padding of W^T's columns.
   for (index_t i = rows * width; i < (rows + kLength - 1) / kLength * kLength * width; ++i) weights[i] = 0;
   for (index_t r = 0; r < rows; r += kLength) {
-    const index_t panel = layout.panel_of(tile.first_row + r);
+    const index_t panel = layout.panel_of(first_row + r);
     const index_t first = layout.first_column(panel);
     const index_t stride = layout.width(panel);
-    T* out = tile.transposed + first * layout.rows + column * stride + (tile.first_row + r - first);
+    T* out = transposed + first * layout.rows + column * stride + (first_row + r - first);
     for (index_t c = 0; c < columns; c += kLength) {
       transpose_square(weights + r * width + c, width, out + c * stride, stride,
                        columns - c < kLength ? columns - c : kLength);
@@ -97,15 +97,19 @@ PARMLP_INLINE T* offset_unless_null(T* p, index_t at) {
   return p ? p + at : nullptr;
 }
 
-// The solver, or the gradient's way to its buffer, for one panel of a tile. `touched`: rows that have a
-// gradient, null for all.
+// The sums of one panel's biases.
 template <class T>
-PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums,
-                                       const bool* touched) {
+struct alignas(64) BiasSums {
+  T values[PanelLayout::kMaxVectors * Simd<T>::kLength];
+};
+
+// The solver, or the gradient's way to its buffer, for one panel of a tile. `bias_sums` counts in the tile
+// with row 0; `touched`: rows that have a gradient, null for all.
+template <class T>
+PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sums, T* bias_sums,
+                                const bool* touched) {
   constexpr int kLength = Simd<T>::kLength;
-  alignas(64) T bias_sums[PanelLayout::kMaxVectors * kLength];
-  const index_t vectors = tile.layout.vectors(panel);
-  const index_t width = vectors * kLength;
+  const index_t width = tile.layout.width(panel);
   const index_t column = tile.layout.first_column(panel);
   const index_t rows = tile.end_row - tile.first_row;
   const index_t at = column * tile.layout.rows + tile.first_row * width;
@@ -117,13 +121,6 @@ PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel,
     if (owns_bias) {
       add_shards(tile.bias_gradients + column, tile.shard_stride, tile.shards, width, bias_sums);
     }
-  } else if (owns_bias) {
-    const T* delta = tile.delta_panels + column * tile.panel_rows + tile.panel_row * width;
-    Vec<T> total[PanelLayout::kMaxVectors] = {};
-    for (index_t k = 0; k < tile.batch; ++k) {
-      for (index_t c = 0; c < vectors; ++c) total[c] += load(delta + k * width + c * kLength);
-    }
-    for (index_t c = 0; c < vectors; ++c) store(bias_sums + c * kLength, total[c]);
   }
   if (tile.use == GradientUse::store) {
     for (index_t i = 0; i < n; i += kLength) store(tile.gradients + at + i, load(sums + i));
@@ -163,7 +160,29 @@ PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel,
                                 offset_unless_null(tile.bias_moment_2, column), bias_sums, true);
     }
   });
-  if (tile.transposed) store_transposed(tile, rows, column, width, sums);
+  if (tile.transposed) {
+    store_transposed(tile.transposed, tile.transposed_layout, tile.first_row, rows, column, width, sums);
+  }
+}
+
+// use_gradient() with the biases' gradient from the deltas.
+template <class T>
+PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums,
+                                       const bool* touched) {
+  constexpr int kLength = Simd<T>::kLength;
+  BiasSums<T> bias_sums;
+  if (tile.use != GradientUse::apply && tile.first_row == 0) {
+    const index_t vectors = tile.layout.vectors(panel);
+    const index_t width = vectors * kLength;
+    const T* delta =
+        tile.delta_panels + tile.layout.first_column(panel) * tile.panel_rows + tile.panel_row * width;
+    Vec<T> total[PanelLayout::kMaxVectors] = {};
+    for (index_t k = 0; k < tile.batch; ++k) {
+      for (index_t c = 0; c < vectors; ++c) total[c] += load(delta + k * width + c * kLength);
+    }
+    for (index_t c = 0; c < vectors; ++c) store(bias_sums.values + c * kLength, total[c]);
+  }
+  use_gradient(tile, panel, sums, bias_sums.values, touched);
 }
 
 template <class T>

@@ -18,10 +18,10 @@ index_t padded(index_t size) {
 }  // namespace
 
 template <class T>
-Network<T>::Network(NetworkDescription description, const Kernels<T>& kernels)
-    : description_(std::move(description)), kernels_(&kernels) {
+Network<T>::Network(NetworkDescription description, const Kernels<T>& kernels, const Bf16Kernels<T>* bf16)
+    : description_(std::move(description)), kernels_(&kernels), bf16_kernels_(bf16) {
   check(description_);
-  index_t transposes = 0;
+  index_t transposes = 0, pairs = 0;
   for (index_t l = 0; l < layers(); ++l) {
     LayerPlace place;
     const index_t n_in = description_.units_in(l), n_out = description_.units_out(l);
@@ -33,10 +33,22 @@ Network<T>::Network(NetworkDescription description, const Kernels<T>& kernels)
     arena_size_ += padded<T>(place.layout.padded_columns());
     place.transposed = transposes;
     if (l > 0) transposes += padded<T>(place.transposed_layout.size());
+    if (bf16) {
+      place.pairs_layout = PanelLayout(pairs_of(n_in), n_out, kernels.vector_length);
+      place.transposed_pairs_layout = PanelLayout(pairs_of(n_out), n_in, kernels.vector_length);
+      place.pairs = pairs;
+      place.transposed_pairs = pairs + padded<Bf16Pair>(place.pairs_layout.size());
+      pairs = place.transposed_pairs;
+      if (l > 0) pairs += padded<Bf16Pair>(place.transposed_pairs_layout.size());
+    }
     places_.push_back(place);
   }
   parameters_ = AlignedBuffer<T>(arena_size_);
-  transposed_ = AlignedBuffer<T>(transposes);
+  if (bf16) {
+    pairs_ = AlignedBuffer<Bf16Pair>(pairs);
+  } else {
+    transposed_ = AlignedBuffer<T>(transposes);
+  }
 }
 
 template <class T>
@@ -121,11 +133,25 @@ void Network<T>::write(int moment, index_t layer, const T* weights, const T* bia
   for (index_t c = 0; c < layout.padded_columns(); ++c) {
     values[p.bias + c] = c < layout.columns ? bias[c] : T(0);
   }
-  if (moment == kParameters) transpose(layer);
+  if (moment == kParameters) copy_weights(layer);
 }
 
 template <class T>
-void Network<T>::transpose(index_t layer) {
+Bf16Weights<T> Network<T>::bf16_weights(index_t layer) {
+  const LayerPlace& p = place(layer);
+  return {
+      .weights = weights(layer),
+      .layout = p.layout,
+      .pairs = pairs_.data() + p.pairs,
+      .pairs_layout = p.pairs_layout,
+      .transposed = layer == 0 ? nullptr : pairs_.data() + p.transposed_pairs,
+      .transposed_layout = p.transposed_pairs_layout,
+  };
+}
+
+template <class T>
+void Network<T>::copy_weights(index_t layer) {
+  if (bf16_kernels_) return bf16_kernels_->round_weights(bf16_weights(layer));
   if (layer == 0) return;
   const LayerPlace& p = place(layer);
   const T* from = parameters_.data() + p.weights;
@@ -156,7 +182,7 @@ void Network<T>::recall(const std::string& slot) {
     throw std::invalid_argument("nothing was remembered as '" + slot + "'");
   }
   parameters_.copy_from(it->second);
-  for (index_t l = 0; l < layers(); ++l) transpose(l);
+  for (index_t l = 0; l < layers(); ++l) copy_weights(l);
 }
 
 template <class T>

@@ -19,6 +19,11 @@ struct LayerPlace {
   index_t weights = 0;
   index_t bias = 0;
   index_t transposed = 0;  // in the arena of transposes; the first layer has none
+  // With bfloat16 operands there are pairs of rows of W and of W^T instead of W^T.
+  PanelLayout pairs_layout;             // W (pairs of n_in, n_out)
+  PanelLayout transposed_pairs_layout;  // W^T (pairs of n_out, n_in)
+  index_t pairs = 0;                    // in the arena of pairs
+  index_t transposed_pairs = 0;
 };
 
 // The settings of a solver; scikit-learn's names and meanings.
@@ -40,18 +45,24 @@ struct SolverSettings {
 template <class T>
 class Network {
  public:
-  Network(NetworkDescription description, const Kernels<T>& kernels);
+  // With `bf16`, training rounds the operands of its products to bfloat16; all else stays in T.
+  Network(NetworkDescription description, const Kernels<T>& kernels, const Bf16Kernels<T>* bf16 = nullptr);
 
   const NetworkDescription& description() const { return description_; }
   const Kernels<T>& kernels() const { return *kernels_; }
+  const Bf16Kernels<T>* bf16_kernels() const { return bf16_kernels_; }
   const LayerPlace& place(index_t layer) const { return places_[static_cast<std::size_t>(layer)]; }
   index_t layers() const { return description_.layers(); }
   index_t parameter_count() const { return arena_size_; }
 
   T* weights(index_t layer) { return parameters_.data() + place(layer).weights; }
   T* bias(index_t layer) { return parameters_.data() + place(layer).bias; }
-  // W^T of a layer; null for the first, whose input needs no delta.
-  T* transposed(index_t layer) { return layer == 0 ? nullptr : transposed_.data() + place(layer).transposed; }
+  // W^T of a layer; null for the first, whose input needs no delta, and with bfloat16 operands.
+  T* transposed(index_t layer) {
+    return transposed_.empty() || layer == 0 ? nullptr : transposed_.data() + place(layer).transposed;
+  }
+  // The weights with the copies that products in bfloat16 read.
+  Bf16Weights<T> bf16_weights(index_t layer);
   // moment is 0 or 1; null when the solver keeps fewer.
   T* moment(int moment, index_t offset) {
     auto& arena = moments_[static_cast<std::size_t>(moment)];
@@ -77,14 +88,16 @@ class Network {
 
  private:
   const AlignedBuffer<T>& arena(int moment) const;
-  void transpose(index_t layer);
+  void copy_weights(index_t layer);  // into W^T, or into pairs
 
   NetworkDescription description_;
   const Kernels<T>* kernels_;
+  const Bf16Kernels<T>* bf16_kernels_;
   std::vector<LayerPlace> places_;
   index_t arena_size_ = 0;
   AlignedBuffer<T> parameters_;
   AlignedBuffer<T> transposed_;
+  AlignedBuffer<Bf16Pair> pairs_;
   std::array<AlignedBuffer<T>, 2> moments_;
   SolverSettings solver_;
   index_t steps_ = 0;

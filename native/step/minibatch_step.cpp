@@ -40,26 +40,65 @@ template <class T>
 T* row_or_null(AlignedBuffer<T>& buffer, index_t offset) {
   return buffer.empty() ? nullptr : buffer.data() + offset;
 }
+template <class T>
+const T* row_or_null(const AlignedBuffer<T>& buffer, index_t offset) {
+  return buffer.empty() ? nullptr : buffer.data() + offset;
+}
 
 }  // namespace
 
 template <class T>
 MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t workers)
     : network_(network), schedule_(schedule), max_batch_(max_batch), workers_(workers) {
-  const NetworkDescription& d = network.description();
-  const bool keep_z = needs_preactivation(d.hidden);
-  for (index_t l = 0; l <= d.layers(); ++l) {
-    Buffers b;
-    b.stride = padded_stride<T>(d.layer_units[static_cast<std::size_t>(l)], network.kernels().vector_length);
-    b.a = AlignedBuffer<T>(max_batch * b.stride);
-    if (l > 0) b.delta_panels = AlignedBuffer<T>(max_batch * network.place(l - 1).layout.padded_columns());
-    if (l > 1) b.delta = AlignedBuffer<T>(max_batch * b.stride);
-    if (keep_z && l > 0 && l < d.layers()) b.z = AlignedBuffer<T>(max_batch * b.stride);
-    buffers_.push_back(std::move(b));
-  }
+  allocate(max_batch);
+  if (bf16()) allocate_bf16(max_batch);
   if (schedule == Schedule::partial_gradients) {
     shard_gradients_ = AlignedBuffer<T>(workers * network.parameter_count());
   }
+}
+
+template <class T>
+void MinibatchStep<T>::allocate(index_t max_batch) {
+  const NetworkDescription& d = network_.description();
+  const bool keep_z = needs_preactivation(d.hidden);
+  for (index_t l = 0; l <= d.layers(); ++l) {
+    Buffers b;
+    b.stride = padded_stride<T>(d.layer_units[static_cast<std::size_t>(l)], network_.kernels().vector_length);
+    // In bfloat16 no product reads these: activations stay for f'(z), deltas on their way to be rounded.
+    if (l > 0 || !bf16()) b.a = AlignedBuffer<T>(max_batch * b.stride);
+    if (l == d.layers() || (l > 0 && !bf16())) {
+      b.delta_panels = AlignedBuffer<T>(max_batch * network_.place(l - 1).layout.padded_columns());
+    }
+    if (l > 1 && !bf16()) b.delta = AlignedBuffer<T>(max_batch * b.stride);
+    if (keep_z && l > 0 && l < d.layers()) b.z = AlignedBuffer<T>(max_batch * b.stride);
+    buffers_.push_back(std::move(b));
+  }
+}
+
+template <class T>
+void MinibatchStep<T>::allocate_bf16(index_t max_batch) {
+  const NetworkDescription& d = network_.description();
+  for (index_t l = 0; l <= d.layers(); ++l) {
+    const index_t units = d.layer_units[static_cast<std::size_t>(l)];
+    Bf16Buffers b;
+    b.stride = padded_stride<Bf16Pair>(pairs_of(units), network_.kernels().vector_length);
+    if (l < d.layers()) {
+      b.a = AlignedBuffer<Bf16Pair>(max_batch * b.stride);
+      b.a_row_pairs = AlignedBuffer<Bf16Pair>(pairs_of(max_batch) * buffers(l).stride);
+    }
+    if (l > 1) b.delta = AlignedBuffer<Bf16Pair>(max_batch * b.stride);
+    if (l > 0) {
+      b.delta_panels =
+          AlignedBuffer<Bf16Pair>(pairs_of(max_batch) * network_.place(l - 1).layout.padded_columns());
+    }
+    bf16_buffers_.push_back(std::move(b));
+  }
+}
+
+template <class T>
+typename MinibatchStep<T>::Range MinibatchStep<T>::share(index_t parts, index_t part) const {
+  const index_t unit = bf16() ? 2 : 1, units = (batch_ + unit - 1) / unit;
+  return {std::min(units * part / parts * unit, batch_), std::min(units * (part + 1) / parts * unit, batch_)};
 }
 
 template <class T>
@@ -237,15 +276,28 @@ void MinibatchStep<T>::gather(Range rows, index_t tile) {
     });
   }
   Buffers& b = buffers(0);
-  network_.kernels().gather({
+  const Gather<T> args{
       .x = samples_.x,
       .features = network_.description().layer_units.front(),
       .row_ids = row_ids_ + rows.begin,
       .rows = rows.size(),
       .rows_to_come = batch_ - rows.end,
-      .out = b.a.data() + rows.begin * b.stride,
+      .out = row_or_null(b.a, rows.begin * b.stride),
       .out_stride = b.stride,
-  });
+  };
+  if (bf16()) {
+    bf16()->gather({.gather = args, .out = bf16_rows(0, rows.begin)});
+  } else {
+    network_.kernels().gather(args);
+  }
+}
+
+// Where the activations of a layer's units go, from this row on; nowhere for the last.
+template <class T>
+Bf16Rows MinibatchStep<T>::bf16_rows(index_t layer, index_t row) {
+  Bf16Buffers& b = bf16_buffers(layer);
+  const index_t stride = buffers(layer).stride;
+  return {row_or_null(b.a, row * b.stride), b.stride, row_or_null(b.a_row_pairs, row / 2 * stride), stride};
 }
 
 template <class T>
@@ -256,8 +308,8 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
   const Buffers& in = buffers(layer);
   Buffers& out = buffers(layer + 1);
   for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
-    network_.kernels().layer_forward({
-        .a = in.a.data() + r * in.stride,
+    LayerForward<T> args{
+        .a = row_or_null(in.a, r * in.stride),
         .a_stride = in.stride,
         .rows = std::min(kMaxTileRows, rows.end - r),
         .weights = network_.weights(layer),
@@ -274,7 +326,18 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
                      .features = d.layer_units.front(),
                      .row_ids = row_ids_ + prefetch.begin,
                      .rows = r == rows.begin ? prefetch.size() : 0},
-    });
+    };
+    if (!bf16()) {
+      network_.kernels().layer_forward(args);
+      continue;
+    }
+    args.layout = network_.place(layer).pairs_layout;
+    const Bf16Buffers& pairs = bf16_buffers(layer);
+    bf16()->layer_forward({.layer = args,
+                           .a = pairs.a.data() + r * pairs.stride,
+                           .a_stride = pairs.stride,
+                           .weights = network_.bf16_weights(layer).pairs,
+                           .out = bf16_rows(layer + 1, r)});
   }
 }
 
@@ -330,6 +393,17 @@ void MinibatchStep<T>::output(Range rows, double* losses) {
         .loss = d.loss,
     });
   }
+  if (bf16()) {
+    Bf16Buffers& pairs = bf16_buffers(last + 1);
+    bf16()->round_deltas({.delta_panels = out.delta_panels.data(),
+                          .panel_rows = max_batch_,
+                          .panel_row = rows.begin,
+                          .rows = rows.size(),
+                          .layout = network_.place(last).layout,
+                          .out = row_or_null(pairs.delta, rows.begin * pairs.stride),
+                          .out_panels = pairs.delta_panels.data(),
+                          .out_stride = pairs.stride});
+  }
 }
 
 // The deltas of `layer`'s input from those of its output.
@@ -339,8 +413,8 @@ void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, 
   Buffers& in = buffers(layer);
   const Buffers& out = buffers(layer + 1);
   for (index_t r = rows.begin; r < rows.end; r += kMaxTileRows) {
-    network_.kernels().layer_backward({
-        .delta = out.delta.data() + r * out.stride,
+    LayerBackward<T> args{
+        .delta = row_or_null(out.delta, r * out.stride),
         .delta_stride = out.stride,
         .rows = std::min(kMaxTileRows, rows.end - r),
         .transposed = network_.transposed(layer),
@@ -357,7 +431,21 @@ void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, 
         .panel_row = r,
         .activation = d.hidden,
         .slope = static_cast<T>(d.leaky_relu_slope),
-    });
+    };
+    if (!bf16()) {
+      network_.kernels().layer_backward(args);
+      continue;
+    }
+    args.layout = network_.place(layer).transposed_pairs_layout;
+    const Bf16Buffers& from = bf16_buffers(layer + 1);
+    Bf16Buffers& to = bf16_buffers(layer);
+    bf16()->layer_backward({.layer = args,
+                            .delta = from.delta.data() + r * from.stride,
+                            .delta_stride = from.stride,
+                            .transposed = network_.bf16_weights(layer).transposed,
+                            .out = row_or_null(to.delta, r * to.stride),
+                            .out_panels = to.delta_panels.data(),
+                            .out_stride = to.stride});
   }
 }
 
@@ -411,9 +499,9 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
   T* gradients =
       shard_gradients_.empty() ? nullptr : shard_gradients_.data() + shard * network_.parameter_count();
   const bool sparse = block.layer == 0 && is_sparse() && use != GradientUse::apply;
-  network_.kernels().weight_tile({
+  const WeightTile<T> args{
       .use = use,
-      .a = in.a.data() + rows.begin * in.stride,
+      .a = row_or_null(in.a, rows.begin * in.stride),
       .a_stride = in.stride,
       .delta_panels = out.delta_panels.data(),
       .panel_rows = max_batch_,
@@ -440,13 +528,23 @@ void MinibatchStep<T>::weight_block(const WeightBlock& block, GradientUse use, R
       .shards = workers_,
       .penalties = penalties_.data() + first_penalty_[static_cast<std::size_t>(block.layer)],
       .step = solver_step_,
-  });
+  };
+  if (bf16()) {
+    const Bf16Rows a = bf16_rows(block.layer, rows.begin);
+    bf16()->weight_tile({.tile = args,
+                         .a = a.row_pairs,
+                         .a_stride = a.row_pair_stride,
+                         .delta_panels = bf16_buffers(block.layer + 1).delta_panels.data(),
+                         .copies = network_.bf16_weights(block.layer)});
+  } else {
+    network_.kernels().weight_tile(args);
+  }
 }
 
 template <class T>
 void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::function<bool()>& stop_asked) {
   const Range rows{tile * tile_rows_, std::min((tile + 1) * tile_rows_, batch_)};  // of a tile of rows
-  const auto layer_row_tile = [&](index_t index) { return share(batch_, layer_row_tiles_, index); };
+  const auto layer_row_tile = [&](index_t index) { return share(layer_row_tiles_, index); };
   const auto at = static_cast<std::size_t>(tile);
   switch (phase.kind) {
     case Phase::rows:
@@ -481,7 +579,7 @@ void MinibatchStep<T>::run_tile(const Phase& phase, index_t tile, const std::fun
       weight_block(blocks_[at], GradientUse::update, {0, batch_}, 0);
       break;
     case Phase::shards: {
-      const Range shard = share(batch_, workers_, tile);
+      const Range shard = share(workers_, tile);
       losses_[at] = 0;
       index_t part = tile * tiles_per_shard_;
       for (index_t r = shard.begin; r < shard.end; r += kMaxTileRows, ++part) {

@@ -72,6 +72,15 @@ class MinibatchStep {
     AlignedBuffer<T> delta;         // dLoss/dz, where a layer below needs it
     AlignedBuffer<T> delta_panels;  // and as the weight gradient reads it: panels of (max_batch, width)
   };
+  // What products in bfloat16 read instead of `a`, `delta` and `delta_panels`: numbers paired along the
+  // columns (batch, units / 2), and with the next row's (batch / 2, units).
+  struct Bf16Buffers {
+    index_t stride = 0;
+    AlignedBuffer<Bf16Pair> a;
+    AlignedBuffer<Bf16Pair> a_row_pairs;  // with the float32 activations' stride
+    AlignedBuffer<Bf16Pair> delta;
+    AlignedBuffer<Bf16Pair> delta_panels;
+  };
   struct WeightBlock {
     index_t layer, first_row, end_row, first_panel, end_panel;
   };
@@ -81,9 +90,11 @@ class MinibatchStep {
   };
 
   Buffers& buffers(index_t layer) { return buffers_[static_cast<std::size_t>(layer)]; }
-  static Range share(index_t n, index_t parts, index_t part) {
-    return {n * part / parts, n * (part + 1) / parts};
-  }
+  Bf16Buffers& bf16_buffers(index_t layer) { return bf16_buffers_[static_cast<std::size_t>(layer)]; }
+  void allocate(index_t max_batch);
+  void allocate_bf16(index_t max_batch);
+  // A part of the minibatch's rows; with bfloat16 operands it begins at an even one.
+  Range share(index_t parts, index_t part) const;
   void plan(index_t batch);
   void plan_weight_blocks(index_t batch);
   void plan_sparse_blocks();
@@ -91,6 +102,7 @@ class MinibatchStep {
   SparseInput<T> sparse_input(Range rows, index_t shard) const;
   index_t sparse_panels() const;
   index_t forward_parts(index_t layer) const;
+  const Bf16Kernels<T>* bf16() const { return network_.bf16_kernels(); }
   bool is_sparse() const { return samples_.sparse.starts != nullptr; }
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
@@ -101,6 +113,7 @@ class MinibatchStep {
   void output(Range rows, double* losses);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
   void rows_to_deltas(Range rows, index_t tile, double* losses);
+  Bf16Rows bf16_rows(index_t layer, index_t row);
   void sparse_forward(Range rows, index_t first_panel, index_t end_panel);
   void weight_block(const WeightBlock& block, GradientUse use, Range rows, index_t shard);
 
@@ -110,6 +123,7 @@ class MinibatchStep {
   const index_t max_batch_;
   const index_t workers_;
   std::vector<Buffers> buffers_;
+  std::vector<Bf16Buffers> bf16_buffers_;  // empty without bfloat16
   AlignedBuffer<T> shard_gradients_;
   // The minibatch's sparse rows by feature, a tile of rows at a time.
   std::vector<SparseColumns<T>> sparse_columns_;

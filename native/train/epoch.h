@@ -29,8 +29,8 @@ struct EpochResult {
 // A network with the buffers of its step, which stay from epoch to epoch while their sizes fit.
 template <class T>
 struct Trainer {
-  Trainer(NetworkDescription description, const Kernels<T>& kernels)
-      : network(std::move(description), kernels) {}
+  Trainer(NetworkDescription description, const Kernels<T>& kernels, const Bf16Kernels<T>* bf16 = nullptr)
+      : network(std::move(description), kernels, bf16) {}
 
   Network<T> network;
   std::unique_ptr<MinibatchStep<T>> step;

@@ -75,6 +75,7 @@ def accepted(*parameters: tuple[type[Any], str]) -> set[str]:
         (choices.WeightInit, "weight_init", set()),
         (choices.Engine, "engine", set()),
         (choices.Schedule, "schedule", set()),
+        (choices.Precision, "precision", set()),
         (choices.Loss, "loss", set()),
         # "logistic" is scikit-learn's name for "sigmoid", which is there
         (choices.OutActivation, "out_activation", {"logistic"}),

@@ -65,6 +65,9 @@ def cases() -> list[Case]:
     # more than 640 KB of weights: a phase a layer
     found.append(Case((61, 420, 390, 5), "gelu", solver="adamw", rows=70, batch=37, epochs=1))
     found.append(Case((1100, 90), dtype="float64", solver="momentum", rows=70, batch=37, epochs=1))
+    if _core.runs_bf16():
+        in_float32 = [case for case in found if case.dtype == "float32"]
+        found += [replace(case, precision="bf16") for case in in_float32]
     return found
 
 

@@ -23,7 +23,10 @@ import pytest
 from parmlp import _core
 
 ROOT = Path(__file__).parents[2]
-UNITS = ("baseline", "avx2", "avx512")
+UNITS = ("baseline", "avx2", "avx512", "avx512_bf16")
+WITH_EVEX = ("avx512", "avx512_bf16")
+#: The only symbols that other units see: a unit's tables of kernels.
+TABLES = {unit: ["kFloat32", "kFloat64"] for unit in UNITS} | {"avx512_bf16": ["kBf16"]}
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 #: What CMake adds in a release build to the options that the file lists.
 RELEASE = ["-std=c++20", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden"]
@@ -101,10 +104,10 @@ def test_a_unit_holds_its_own_target_only(objects: dict[str, Path], unit: str) -
     total = sum(functions.values(), Counter())
     assert total["other"] > 1000
     # Each has what it is for, or this would prove nothing ...
-    assert (total["evex"] > 1000) == (unit == "avx512")
+    assert (total["evex"] > 1000) == (unit in WITH_EVEX)
     assert (total["vex"] > 1000) == (unit != "baseline")
     # ... and nothing beyond it.
-    if unit != "avx512":
+    if unit not in WITH_EVEX:
         assert total["evex"] == 0
     if unit == "baseline":
         assert total["vex"] == 0
@@ -115,7 +118,7 @@ def test_a_unit_holds_its_own_target_only(objects: dict[str, Path], unit: str) -
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_nothing_in_a_unit_can_be_merged_with_another(objects: dict[str, Path], unit: str) -> None:
-    """The two tables of kernels are its only symbols that others see; no weak, unique or common."""
+    """Its tables of kernels are its only symbols that others see; no weak, unique or common."""
     names = []
     for line in tool("nm", "-C", objects[unit]).splitlines():
         kind, name = line[17:].split(" ", 1)
@@ -124,7 +127,15 @@ def test_nothing_in_a_unit_can_be_merged_with_another(objects: dict[str, Path], 
             names.append(name)
         if kind == "U":  # only the C library's, which chooses for the machine it runs on
             assert re.fullmatch(r"_?[A-Za-z_0-9]+", name), f"needs {name} from another unit"
-    assert sorted(names) == [f"parmlp::{unit}::kFloat32", f"parmlp::{unit}::kFloat64"]
+    assert sorted(names) == [f"parmlp::{unit}::{table}" for table in TABLES[unit]]
+
+
+def test_only_one_unit_multiplies_in_bf16(objects: dict[str, Path]) -> None:
+    """AVX512_BF16's encodings are EVEX like AVX-512's, but not every AVX-512 CPU has them."""
+    for unit, binary in objects.items():
+        code = tool("objdump", "-d", binary)
+        assert ("vdpbf16ps" in code) == (unit == "avx512_bf16"), unit
+        assert ("vcvtne2ps2bf16" in code) == (unit == "avx512_bf16"), unit
 
 
 def test_the_installed_module() -> None:
@@ -136,13 +147,13 @@ def test_the_installed_module() -> None:
     }
     if not tool("nm", "-C", module).count("parmlp::"):
         # Stripped, as releases are: objdump then sees one long function, and the units above stand
-        # for it. At least it must hold all three targets.
+        # for it. At least it must hold all targets.
         total = sum(functions.values(), Counter())
         assert total["evex"] > 1000
         assert total["vex"] > 1000
         return
     for name, counts in functions.items():
         if counts["evex"]:
-            assert "parmlp::avx512::" in name, name
+            assert re.search(r"parmlp::avx512(_bf16)?::", name), name
         else:
-            assert re.search(r"parmlp::avx(2|512)::", name), name
+            assert re.search(r"parmlp::avx(2|512|512_bf16)::", name), name

@@ -5,6 +5,7 @@ code shared with the package. Other tests may import it as ``from reference impo
 """
 
 from .activations import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .bf16 import round_to_bf16
 from .losses import LEGAL_PAIRS, LOSSES
 from .network import EpochTrace, Network
 from .solvers import SGD, SOLVERS, Adam, AdamW
@@ -20,4 +21,5 @@ __all__ = [
     "AdamW",
     "EpochTrace",
     "Network",
+    "round_to_bf16",
 ]

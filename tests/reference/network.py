@@ -8,6 +8,9 @@ S is the sum of the minibatch's row weights (its number of rows where no weights
 reported loss of a minibatch has the L2 term alpha / (2 S) * sum_l ||W_l||^2, with the weights as
 they were before the step; biases are not penalized. An epoch's loss is the mean of its minibatch
 losses weighted by their numbers of rows (not by their row weights), as in scikit-learn.
+
+With precision "bf16" the operands of every product (a, delta and W) are first rounded to bfloat16,
+also delta in dL/db_l, its product with ones; sums and all else stay exact. Predictions stay so too.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .activations import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Array
+from .bf16 import round_to_bf16
 from .losses import LOSSES
 from .solvers import SGD, Adam
 
@@ -38,6 +42,7 @@ class Network:
     loss: str = "squared_error"
     alpha: float = 0.0
     leaky_relu_slope: float = 0.01
+    precision: str = "full"
     params: list[Array] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +50,10 @@ class Network:
         self.intercepts = [np.array(b, dtype=np.float64) for b in self.intercepts]
         self.params = self.coefs + self.intercepts
 
-    def forward(self, X: Array) -> tuple[list[Array], list[Array]]:
+    def _operand(self, values: Array) -> Array:
+        return round_to_bf16(values) if self.precision == "bf16" else values
+
+    def forward(self, X: Array, *, training: bool = True) -> tuple[list[Array], list[Array]]:
         """Return all pre-activations [z_1, ..., z_L] and activations [a_0, ..., a_L]."""
         f, _ = HIDDEN_ACTIVATIONS[self.hidden_activation]
         f_out = OUTPUT_ACTIVATIONS[self.out_activation]
@@ -53,14 +61,15 @@ class Network:
         activations = [np.asarray(X, dtype=np.float64)]
         last = len(self.coefs) - 1
         for layer, (W, b) in enumerate(zip(self.coefs, self.intercepts, strict=True)):
-            z = activations[-1] @ W + b
+            a = activations[-1]
+            z = (self._operand(a) @ self._operand(W) if training else a @ W) + b
             zs.append(z)
             activations.append((f_out if layer == last else f)(z, self.leaky_relu_slope))
         return zs, activations
 
     def predict(self, X: Array) -> Array:
         """Output activations of shape (n_rows, n_outputs)."""
-        return self.forward(X)[1][-1]
+        return self.forward(X, training=False)[1][-1]
 
     def backward(
         self, X: Array, y: Array, sample_weight: Array | None = None
@@ -79,10 +88,13 @@ class Network:
         intercept_grads: list[Array] = []
         for layer in reversed(range(len(self.coefs))):
             W = self.coefs[layer]
-            coef_grads.insert(0, (activations[layer].T @ delta + self.alpha * W) / S)
+            delta = self._operand(delta)
+            product = self._operand(activations[layer]).T @ delta
+            coef_grads.insert(0, (product + self.alpha * W) / S)
             intercept_grads.insert(0, delta.sum(axis=0) / S)
             if layer > 0:
-                delta = (delta @ W.T) * derivative(zs[layer - 1], self.leaky_relu_slope)
+                below = delta @ self._operand(W).T
+                delta = below * derivative(zs[layer - 1], self.leaky_relu_slope)
         return loss, coef_grads, intercept_grads
 
     def train_epoch(

@@ -30,10 +30,12 @@ ENTRIES: dict[str, Entry] = {
     for entry in (
         Entry("parmlp", f"{_HERE}.parmlp:Epochs", None),
         Entry("parmlp_fit", f"{_HERE}.parmlp:Fit", None),
+        Entry("parmlp_float32", f"{_HERE}.parmlp:Float32Epochs", None),
         Entry("parmlp_openmp", f"{_HERE}.parmlp:OpenmpEpochs", None, by_default=False),
         Entry("numpy", f"{_HERE}.numpy:Numpy", "numpy"),
         Entry("sklearn", f"{_HERE}.sklearn:Sklearn", "numpy"),
         Entry("torch_eager", f"{_HERE}.torch_eager:TorchEager", "torch"),
+        Entry("torch_eager_bf16", f"{_HERE}.torch_eager:TorchEagerBf16", "torch"),
         Entry("torch_addmm", f"{_HERE}.torch_addmm:TorchAddmm", "torch"),
         Entry("torch_compile", f"{_HERE}.torch_compile:TorchCompile", "torch"),
         Entry("jax_scan", f"{_HERE}.jax_scan:JaxScan", "jax"),

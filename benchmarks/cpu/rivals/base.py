@@ -35,7 +35,7 @@ class Work:
     @property
     def is_faithful(self) -> bool:
         """Sigmoid with mse and sgd; else relu, softmax, log_loss, adam."""
-        return self.cell.configuration.name == "faithful"
+        return self.cell.configuration.loss == "mse"
 
 
 @dataclass
@@ -79,6 +79,11 @@ class SelfClocked(Protocol):
 
     def run_fit(self, rows: int) -> tuple[int, dict[str, float]]:
         """Train on about `rows` rows; return how many, and seconds by its own clock by name."""
+
+
+def only_in_bf16(cell: Cell) -> str | None:
+    """The reason why a competitor that is made for cells in bfloat16 leaves a cell out."""
+    return None if cell.configuration.precision == "bf16" else "only in cells in bfloat16"
 
 
 def openblas_flags() -> tuple[str, str] | str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
+from benchmarks.cpu.rivals.base import Array, Result, Work, missing, only_in_bf16
 
 
 def _versions() -> dict[str, str]:
@@ -29,6 +29,10 @@ def _versions() -> dict[str, str]:
     }
 
 
+def _precision(cell: Cell) -> str:
+    return "bf16" if cell.configuration.precision == "bf16" else "full"
+
+
 class Epochs:
     """``_core.Network.train_epoch`` with the rows' order from outside: what a fit calls."""
 
@@ -36,6 +40,9 @@ class Epochs:
 
     def available(self, cell: Cell) -> str | None:
         return missing("parmlp._core") or (missing("parmlp._openmp") if self.openmp else None)
+
+    def precision(self, cell: Cell) -> str:
+        return _precision(cell)
 
     def versions(self) -> dict[str, str]:
         return _versions() | {"engine": self.team.engine}
@@ -47,7 +54,12 @@ class Epochs:
         self.work = work
         c = work.cell.configuration
         self.network = _core.Network(
-            list(work.cell.layers), c.hidden_activation, c.out_activation, c.loss, "float32"
+            list(work.cell.layers),
+            c.hidden_activation,
+            c.out_activation,
+            c.loss,
+            "float32",
+            precision=self.precision(work.cell),
         )
         self.network.set_parameters(work.coefs, work.intercepts)
         self.network.set_solver(
@@ -91,6 +103,16 @@ class Epochs:
         return Result(self.loss, *self.network.get_parameters())
 
 
+class Float32Epochs(Epochs):
+    """In float32, beside us in bfloat16."""
+
+    def available(self, cell: Cell) -> str | None:
+        return only_in_bf16(cell) or super().available(cell)
+
+    def precision(self, cell: Cell) -> str:
+        return "full"
+
+
 class OpenmpEpochs(Epochs):
     """The same by the openmp engine."""
 
@@ -132,6 +154,7 @@ class Fit:
             random_state=0,
             loss=c.loss,
             weight_init="glorot_uniform",
+            precision=_precision(self.work.cell),
             n_threads=self.work.threads,
             # The time of exactly max_iter epochs is asked for.
             tol=0.0,

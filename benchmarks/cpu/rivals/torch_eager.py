@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
+from benchmarks.cpu.rivals.base import Array, Result, Work, missing, only_in_bf16
 
 
 def prepare(threads: int) -> Any:
@@ -106,3 +106,14 @@ class TorchEager:
             [w.detach().numpy().T.copy() for w in self.W],
             [b.detach().numpy().copy() for b in self.b],
         )
+
+
+class TorchEagerBf16(TorchEager):
+    """Autocast: float32 parameters, forward and backward products of bfloat16 operands."""
+
+    def available(self, cell: Cell) -> str | None:
+        return only_in_bf16(cell) or super().available(cell)
+
+    def _loss(self, x: Any, y: Any, n: int) -> Any:
+        with self.torch.autocast("cpu", dtype=self.torch.bfloat16):
+            return super()._loss(x, y, n)

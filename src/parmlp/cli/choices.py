@@ -76,6 +76,13 @@ class Schedule(StrEnum):
     FORK_JOIN = "fork-join"
 
 
+class Precision(StrEnum):
+    """Precision of the products in training."""
+
+    FULL = "full"
+    BF16 = "bf16"
+
+
 class Task(StrEnum):
     """What a table's target column is."""
 

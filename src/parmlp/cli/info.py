@@ -39,6 +39,7 @@ def info(
                 "usable_cores": _core.usable_cores(),
                 "simd": _core.simd_target(),
                 "simd_targets": _core.simd_targets(),
+                "bf16": _core.runs_bf16(),
                 "engines": [asdict(engine) for engine in engines],
             }
         )
@@ -56,6 +57,7 @@ def info(
     typer.echo(
         f"SIMD     {_core.simd_target()}" + (f" (also {', '.join(others)})" if others else "")
     )
+    typer.echo(f"bf16     {'available' if _core.runs_bf16() else 'not available'}")
     for engine in engines:
         state = "available" if engine.available else f"not available: {engine.reason}"
         typer.echo(

@@ -22,6 +22,7 @@ from parmlp.cli.choices import (
     Engine,
     Loss,
     OutActivation,
+    Precision,
     Schedule,
     Solver,
     Task,
@@ -149,6 +150,13 @@ def train(
             "threads each minibatch."
         ),
     ] = Schedule.TWO_PHASE,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16 rounds the operands of products to bfloat16: faster for wide layers, on "
+            "CPUs with AVX512_BF16."
+        ),
+    ] = Precision.FULL,
     target: Annotated[
         str | None,
         typer.Option(
@@ -230,6 +238,7 @@ def train(
         engine=engine.value,
         n_threads=threads,
         schedule=schedule.value,
+        precision=precision.value,
         max_iter=epochs,
     )
     if not as_json:

@@ -30,6 +30,7 @@ def training_report(
         "threads": estimator.n_threads_,
         "simd": estimator.simd_,
         "schedule": estimator.schedule_,
+        "precision": estimator.precision,
         "epochs": epochs,
         "interrupted": estimator.stop_reason_ == "interrupted",
         "loss_curve": [float(loss) for loss in estimator.loss_curve_],
@@ -67,6 +68,7 @@ def print_report(report: dict[str, Any]) -> None:
     typer.echo(
         f"engine {report['engine']}, {_count(report['threads'], 'thread')}, "
         f"{report['simd']}, schedule {report['schedule']}"
+        + ("" if report["precision"] == "full" else f", precision {report['precision']}")
     )
     if curve:
         typer.echo(

@@ -95,6 +95,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     n_threads: int | None
     schedule: str
     dtype: str
+    precision: str
     callback: Callable[[EpochReport], object] | None
 
     # Fitted attributes, scikit-learn's
@@ -167,25 +168,30 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         self._prepare_scores()
 
         train_rows, validation = self._hold_out(X, targets, sample_weight, random_state)
-        rows = RowOrder(train_rows, self.shuffle, random_state)
-        batch_size = self._rows_per_batch(rows.n_rows)
+        order = RowOrder(train_rows, self.shuffle, random_state)
+        batch_size = self._rows_per_batch(order.n_rows)
         team = make_team(self.engine, self.n_threads, weights.layer_units, batch_size)
         session = self._session_to_train(incremental)
-        network = session.open(self._network_kind(weights, self.loss), weights, float(self.alpha))
+        kind = self._network_kind(weights, self.loss, self.precision)
+        network = session.open(kind, weights, float(self.alpha))
         self.engine_, self.n_threads_ = team.engine, team.size
         self.schedule_, self.simd_ = self.schedule, network.simd
         # from here on there are weights, even if the first epoch raises
         self.coefs_, self.intercepts_ = weights.coefs, weights.intercepts
         self._session = session
         epochs = 1 if incremental else int(self.max_iter)
+        if self.precision == "bf16":
+            rows = core_rows(X)
+        else:
+            rows = rows_to_train_on(X, team, weights.layer_units[1], batch_size, epochs)
         run = TrainingRun(
             network=network,
             team=team,
             learning_rate=session.learning_rate,
-            X=rows_to_train_on(X, team, weights.layer_units[1], batch_size, epochs),
+            X=rows,
             targets=self._core_targets(targets.values, X.dtype),
             sample_weight=sample_weight,
-            rows=rows,
+            rows=order,
             batch_size=batch_size,
             max_epochs=epochs,
             incremental=incremental,
@@ -206,10 +212,19 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if self.precision == "bf16" and self.dtype == "float64":
+            raise ValueError(
+                "precision='bf16' trains float32 weights, but dtype is 'float64': use dtype='auto' "
+                "or 'float32', or precision='full'."
+            )
 
     def _weights_to_continue(self, hidden: list[int]) -> Weights:
         weights = check_weights(
-            self.coefs_, self.intercepts_, self.n_features_in_, self.n_outputs_, self.dtype
+            self.coefs_,
+            self.intercepts_,
+            self.n_features_in_,
+            self.n_outputs_,
+            self._settled_dtype(),
         )
         present = weights.layer_units[1:-1]
         if present != hidden:
@@ -220,13 +235,22 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         return weights
 
+    def _settled_dtype(self) -> str:
+        """Return ``dtype``, or what ``precision`` makes of "auto"."""
+        return "float32" if self.precision == "bf16" else self.dtype
+
     def _validate_data(self, X: Any, y: Any, weights: Weights | None) -> tuple[Array, Any]:
         """Return X, C-contiguous or CSR, of the network's dtype, and y as checked by kind."""
         dtype: Any = (np.float64, np.float32)
         if weights is not None:
             dtype = weights.dtype
-        elif self.dtype != "auto":
-            dtype = np.dtype(self.dtype)
+        elif self._settled_dtype() != "auto":
+            dtype = np.dtype(self._settled_dtype())
+        if self.precision == "bf16" and sparse.issparse(X):
+            raise ValueError(
+                "precision='bf16' trains on dense X only, got a sparse matrix: use "
+                "precision='full', or X.toarray()."
+            )
         X, y = validate_data(
             self,
             X,
@@ -336,7 +360,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         )
 
-    def _network_kind(self, weights: Weights, loss: str) -> NetworkKind:
+    def _network_kind(self, weights: Weights, loss: str, precision: str = "full") -> NetworkKind:
         return NetworkKind(
             layer_units=tuple(weights.layer_units),
             activation=self.activation,
@@ -344,6 +368,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             loss=loss,
             dtype=str(weights.dtype),
             leaky_relu_slope=float(self.leaky_relu_slope),
+            precision=precision,
         )
 
     # ---------------------------------------------------------------- prediction
@@ -352,7 +377,11 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         """Return the network's outputs for checked ``X``, of shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         weights = check_weights(
-            self.coefs_, self.intercepts_, self.n_features_in_, self.n_outputs_, self.dtype
+            self.coefs_,
+            self.intercepts_,
+            self.n_features_in_,
+            self.n_outputs_,
+            self._settled_dtype(),
         )
         rows = _by_rows(
             validate_data(
@@ -372,7 +401,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.precision != "bf16"
         return tags
 
     # --------------------------------------------------------------- model files

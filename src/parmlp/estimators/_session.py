@@ -23,6 +23,7 @@ class NetworkKind:
     loss: str
     dtype: str
     leaky_relu_slope: float
+    precision: str = "full"
 
     def build(self) -> _core.Network:
         """Return a native network of this kind; its weights are still to be set."""
@@ -33,6 +34,7 @@ class NetworkKind:
             self.loss,
             self.dtype,
             self.leaky_relu_slope,
+            self.precision,
         )
 
 

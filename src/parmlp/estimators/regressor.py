@@ -122,6 +122,11 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
     dtype : {'auto', 'float32', 'float64'}, default='auto'
         Precision of weights and training. 'auto': that of X in the first fit, float64 unless it is
         float32.
+    precision : {'full', 'bf16'}, default='full'
+        Precision of the products in training. 'full': ``dtype``. 'bf16': their operands are rounded
+        to bfloat16; sums, weights and all else are float32, also for X in float64. Much faster for
+        wide layers on CPUs with AVX512_BF16, an error on others; dense X only. Predictions are
+        made in float32, on any CPU.
     callback : callable or None, default=None
         Called as ``callback(report)`` with an :class:`EpochReport` after each epoch; a true answer
         stops the training. Edits to the estimator's weights count.
@@ -228,6 +233,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         n_threads: int | None = None,
         schedule: str = "two-phase",
         dtype: str = "auto",
+        precision: str = "full",
         callback: Callable[[EpochReport], object] | None = None,
     ) -> None:
         super().__init__(
@@ -263,6 +269,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
             n_threads=n_threads,
             schedule=schedule,
             dtype=dtype,
+            precision=precision,
             callback=callback,
         )
 
