@@ -112,9 +112,18 @@ std::function<bool()> signal_poll() {
 // Tiles that do nothing but count, for testing executors and the pump.
 class SelfCheck final : public PhasedWork {
  public:
-  SelfCheck(index_t phases, index_t tiles, index_t failing_tile)
-      : runs_(static_cast<std::size_t>(tiles)), phases_(phases), failing_tile_(failing_tile) {}
+  SelfCheck(index_t phases, index_t tiles, index_t failing_tile, bool vary_workers)
+      : runs_(static_cast<std::size_t>(tiles)),
+        phases_(phases),
+        failing_tile_(failing_tile),
+        vary_workers_(vary_workers) {}
   std::int64_t tiles() const override { return static_cast<std::int64_t>(runs_.size()); }
+  // All, none but the first, half of them, for some phases each.
+  int workers(int team) const override {
+    if (!vary_workers_) return team;
+    const int kinds[] = {team, 1, (team + 1) / 2};
+    return kinds[phase_ / 7 % 3];
+  }
   void run_tile(std::int64_t tile, int worker, StopCheck&) override {
     if (tile == failing_tile_) {
       throw std::runtime_error("tile " + std::to_string(tile) +
@@ -135,6 +144,7 @@ class SelfCheck final : public PhasedWork {
   std::vector<std::int64_t> runs_;
   const index_t phases_;
   const index_t failing_tile_;
+  const bool vary_workers_;
   index_t phase_ = 0;
 };
 
@@ -164,10 +174,10 @@ class PyTeam {
   }
 
   std::vector<std::int64_t> self_check(index_t phases, index_t tiles, index_t failing_tile,
-                                       bool fresh_threads) {
+                                       bool fresh_threads, bool vary_workers) {
     if (phases < 1 || tiles < 1) throw std::invalid_argument("phases and tiles must be positive");
     const nb::gil_scoped_release release;
-    SelfCheck work(phases, tiles, failing_tile);
+    SelfCheck work(phases, tiles, failing_tile, vary_workers);
     std::vector<std::int64_t> run;
     int workers = 0;
     team->run(work, fresh_threads, {}, run, workers);
@@ -395,7 +405,7 @@ class PyNetwork {
 
   EpochResult train_epoch(PyTeam& team, const nb::object& x, const AnyArray& y, std::optional<AnyArray> order,
                           std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
-                          const std::string& schedule) {
+                          const std::string& schedule, bool adaptive_workers) {
     return std::visit(
         [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
           const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
@@ -407,7 +417,8 @@ class PyNetwork {
           if (batch_size < 1) {
             throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
           }
-          EpochSettings settings{.batch_size = batch_size, .learning_rate = learning_rate};
+          EpochSettings settings{
+              .batch_size = batch_size, .learning_rate = learning_rate, .adaptive_workers = adaptive_workers};
           if (schedule == "partial-gradients" || schedule == "fork-join") {
             settings.schedule = Schedule::partial_gradients;
             settings.fork_join = schedule == "fork-join";
@@ -635,7 +646,12 @@ NB_MODULE(_core, m) {
       .def_prop_ro("engine", [](const PyTeam& t) { return std::string(t.team->engine()); })
       .def_prop_ro("size", [](const PyTeam& t) { return t.team->workers(); })
       .def("self_check", &PyTeam::self_check, "phases"_a = 1, "tiles"_a = 1, "failing_tile"_a = -1,
-           "fresh_threads"_a = false);
+           "fresh_threads"_a = false, "vary_workers"_a = false);
+
+  nb::class_<WorkerChoice>(m, "WorkerChoice")
+      .def(nb::init<int>(), "most"_a)
+      .def_prop_ro("workers", &WorkerChoice::workers)
+      .def("step_took", &WorkerChoice::step_took, "seconds"_a);
 
   nb::class_<PySparseRows>(m, "SparseRows")
       .def(nb::init<const nb::object&, const nb::object&, const nb::object&, index_t>(), "indptr"_a,
@@ -669,6 +685,7 @@ NB_MODULE(_core, m) {
       .def("recall", &PyNetwork::recall, "slot"_a)
       .def("parameters_finite", &PyNetwork::parameters_finite)
       .def("train_epoch", &PyNetwork::train_epoch, "team"_a, "X"_a, "y"_a, "order"_a.none(),
-           "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a)
+           "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a,
+           "adaptive_workers"_a = true)
       .def("predict", &PyNetwork::predict, "team"_a, "X"_a);
 }

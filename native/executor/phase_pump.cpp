@@ -11,14 +11,26 @@ PhasePump::PhasePump(PhasedWork& work, int workers, WaitPolicy policy, std::func
       poll_(std::move(poll)),
       next_poll_(std::chrono::steady_clock::now() + kPollInterval),
       shares_(new Share[static_cast<std::size_t>(workers)]) {
-  tiles_[1].store(work_.tiles(), std::memory_order_relaxed);
+  open(1);
+}
+
+void PhasePump::open(std::uint32_t phase) {
+  const int workers = work_.workers(workers_);
+  openings_[phase & 1].store(work_.tiles() << kWorkerBits | workers, std::memory_order_release);
+  want(static_cast<std::uint32_t>(workers));
+}
+
+void PhasePump::want(std::uint32_t workers) {
+  if (wanted_.load(std::memory_order_relaxed) == workers) return;
+  wanted_.store(workers, std::memory_order_release);
+  wanted_.notify_all();
 }
 
 // Takes a tile of `owner`'s share of `phase`. A share that still carries an older phase's number is
 // untouched in this one, so nobody has to reset it.
-bool PhasePump::take(std::uint32_t phase, std::int64_t tiles, int owner, std::int64_t* tile) {
-  const std::int64_t begin = tiles * owner / workers_;
-  const std::int64_t end = tiles * (owner + 1) / workers_;
+bool PhasePump::take(std::uint32_t phase, Opening opening, int owner, std::int64_t* tile) {
+  const std::int64_t begin = opening.tiles * owner / opening.workers;
+  const std::int64_t end = opening.tiles * (owner + 1) / opening.workers;
   std::atomic<std::uint64_t>& next = shares_[static_cast<std::size_t>(owner)].next;
   std::uint64_t seen = next.load(std::memory_order_relaxed);
   for (;;) {
@@ -77,12 +89,13 @@ void PhasePump::finish_phase(std::uint32_t phase) {
   }
   done_.store(0, std::memory_order_relaxed);
   if (more) {
-    tiles_[(phase + 1) & 1].store(work_.tiles(), std::memory_order_release);
+    open(phase + 1);
   } else {
     finished_.store(true, std::memory_order_relaxed);
   }
   phase_.store(phase + 1, std::memory_order_release);
   phase_.notify_all();
+  if (!more) want(static_cast<std::uint32_t>(workers_));  // to leave
 }
 
 void PhasePump::work(int worker) {
@@ -90,21 +103,31 @@ void PhasePump::work(int worker) {
   for (;;) {
     const std::uint32_t phase = phase_.load(std::memory_order_acquire);
     if (finished_.load(std::memory_order_relaxed)) return;
-    const std::int64_t tiles = tiles_[phase & 1].load(std::memory_order_acquire);
-    // A worker that was off its core may have read the count of a later phase.
+    const std::int64_t word = openings_[phase & 1].load(std::memory_order_acquire);
+    // A worker that was off its core may have read the word of a later phase.
     if (phase_.load(std::memory_order_relaxed) != phase) continue;
+    const Opening opening{word >> kWorkerBits, static_cast<int>(word & ((1 << kWorkerBits) - 1))};
+    if (worker >= opening.workers) {
+      const std::uint32_t wanted = wanted_.load(std::memory_order_acquire);
+      if (static_cast<std::uint32_t>(worker) >= wanted) {
+        wait_while(wanted_, wanted, policy_, [] {});
+      } else {
+        wait_while(phase_, phase, policy_, [] {});
+      }
+      continue;
+    }
 
     std::int64_t run = 0;
-    for (int i = 0; i < workers_; ++i) {
-      const int owner = worker + i < workers_ ? worker + i : worker + i - workers_;
-      for (std::int64_t tile; take(phase, tiles, owner, &tile);) {
+    for (int i = 0; i < opening.workers; ++i) {
+      const int owner = worker + i < opening.workers ? worker + i : worker + i - opening.workers;
+      for (std::int64_t tile; take(phase, opening, owner, &tile);) {
         run_tile(tile, worker);
         ++run;
         stop_asked(worker);
       }
     }
     own.run += run;
-    if (run > 0 && done_.fetch_add(run, std::memory_order_acq_rel) + run == tiles) {
+    if (run > 0 && done_.fetch_add(run, std::memory_order_acq_rel) + run == opening.tiles) {
       finish_phase(phase);
     } else {
       wait_while(phase_, phase, policy_, [&] { stop_asked(worker); });

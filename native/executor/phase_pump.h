@@ -30,6 +30,8 @@ class PhasedWork {
   virtual ~PhasedWork() = default;
   // Tiles of the phase now open; at least 1.
   virtual std::int64_t tiles() const = 0;
+  // How many of a team's workers run the phase now open, at least 1; the others sleep.
+  virtual int workers(int team) const { return team; }
   virtual void run_tile(std::int64_t tile, int worker, StopCheck& check) = 0;
   // Called by one worker when every tile of the open phase has run, while the others wait: opens the next.
   // Returns false when there is none.
@@ -60,13 +62,22 @@ class PhasePump final : public StopCheck {
   std::vector<std::int64_t> tiles_run() const;
 
  private:
+  // The open phase, in one word: a worker that was off its core must not mix two phases.
+  struct Opening {
+    std::int64_t tiles;
+    int workers;
+  };
+  static constexpr int kWorkerBits = 16;
+
   // One worker's tiles in the newest phase anyone took some from: phase number << 32 | next tile.
   struct alignas(64) Share {
     std::atomic<std::uint64_t> next{0};
     std::int64_t run = 0;
   };
 
-  bool take(std::uint32_t phase, std::int64_t tiles, int owner, std::int64_t* tile);
+  void open(std::uint32_t phase);
+  void want(std::uint32_t workers);
+  bool take(std::uint32_t phase, Opening opening, int owner, std::int64_t* tile);
   void run_tile(std::int64_t tile, int worker);
 
   void finish_phase(std::uint32_t phase);
@@ -81,7 +92,8 @@ class PhasePump final : public StopCheck {
   int calls_to_clock_ = 0;  // until the next look
   std::unique_ptr<Share[]> shares_;
   alignas(64) std::atomic<std::uint32_t> phase_{1};
-  std::atomic<std::int64_t> tiles_[2];  // of the open phase, at its number's parity
+  std::atomic<std::int64_t> openings_[2];  // of the open phase, at its number's parity
+  std::atomic<std::uint32_t> wanted_{0};   // workers of the open phase; the others wait for a change
   std::atomic<bool> finished_{false};
   alignas(64) std::atomic<std::int64_t> done_{0};
   alignas(64) std::atomic<bool> stop_{false};

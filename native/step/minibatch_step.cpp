@@ -49,7 +49,11 @@ const T* row_or_null(const AlignedBuffer<T>& buffer, index_t offset) {
 
 template <class T>
 MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t workers)
-    : network_(network), schedule_(schedule), max_batch_(max_batch), workers_(workers) {
+    : network_(network),
+      schedule_(schedule),
+      max_batch_(max_batch),
+      workers_(workers),
+      workers_used_(workers) {
   allocate(max_batch);
   if (bf16()) allocate_bf16(max_batch);
   if (schedule == Schedule::partial_gradients) {
@@ -125,7 +129,7 @@ void MinibatchStep<T>::plan(index_t batch) {
   const index_t layers = network_.layers();
   const index_t blocks = static_cast<index_t>(blocks_.size());
   const auto parts_of = [&](index_t rows) { return (batch + rows - 1) / rows; };
-  tile_rows_ = fused_rows_per_tile(batch, workers_);
+  tile_rows_ = fused_rows_per_tile(batch, workers_used_);
   const index_t row_tiles = parts_of(tile_rows_);
   if (is_sparse()) plan_sparse_columns(row_tiles);
   layer_row_tiles_ = parts_of(layer_rows_per_tile(batch));
@@ -212,7 +216,7 @@ template <class T>
 void MinibatchStep<T>::plan_sparse_blocks() {
   const PanelLayout& layout = network_.place(0).layout;
   // A tall tile reads the deltas into L1 less often; several workers need tiles to share.
-  const index_t height = workers_ == 1 ? kSparseBlockRows : kSparseBlockRows / 2;
+  const index_t height = workers_used_ == 1 ? kSparseBlockRows : kSparseBlockRows / 2;
   for (index_t row = 0; row < layout.rows; row += height) {
     for (index_t panel = 0; panel < layout.panels; panel += sparse_panels()) {
       blocks_.push_back({0, row, std::min(row + height, layout.rows), panel,
@@ -246,6 +250,12 @@ void MinibatchStep<T>::begin(const index_t* row_ids, index_t batch, index_t upco
     }
   }
   solver_step_ = network_.solver_step(learning_rate, weight_);
+}
+
+template <class T>
+void MinibatchStep<T>::use_workers(index_t workers) {
+  if (workers != workers_used_) planned_batch_ = -1;
+  workers_used_ = workers;
 }
 
 template <class T>

@@ -51,6 +51,8 @@ class MinibatchStep {
   Schedule schedule() const { return schedule_; }
   index_t max_batch() const { return max_batch_; }
   index_t workers() const { return workers_; }
+  // How many of them will run the tiles of the next steps; two_phase only.
+  void use_workers(index_t workers);
   void set_samples(const Samples<T>& samples);
 
   // Sets up a step over rows row_ids[0..batch). The ids must stay valid until finish(), and so must the
@@ -122,6 +124,7 @@ class MinibatchStep {
   const Schedule schedule_;
   const index_t max_batch_;
   const index_t workers_;
+  index_t workers_used_;  // workers_ but for two_phase
   std::vector<Buffers> buffers_;
   std::vector<Bf16Buffers> bf16_buffers_;  // empty without bfloat16
   AlignedBuffer<T> shard_gradients_;

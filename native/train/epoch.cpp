@@ -10,12 +10,15 @@ namespace {
 template <class T>
 class EpochWork final : public PhasedWork {
  public:
-  EpochWork(MinibatchStep<T>& step, const index_t* order, index_t rows, const EpochSettings& settings)
-      : step_(step), order_(order), rows_(rows), settings_(settings) {
+  // choice: null to use all workers.
+  EpochWork(MinibatchStep<T>& step, const index_t* order, index_t rows, const EpochSettings& settings,
+            WorkerChoice* choice)
+      : step_(step), order_(order), rows_(rows), settings_(settings), choice_(choice) {
     begin_step();
   }
 
   std::int64_t tiles() const override { return step_.phases()[phase_].tiles; }
+  int workers(int team) const override { return choice_ ? workers_ : team; }
   void run_tile(std::int64_t tile, int worker, StopCheck& check) override {
     step_.run_tile(step_.phases()[phase_], tile, [&] { return check.stop_asked(worker); });
   }
@@ -24,6 +27,9 @@ class EpochWork final : public PhasedWork {
     if (++phase_ < step_.phases().size()) return true;
     const index_t batch = std::min(settings_.batch_size, rows_ - first_);
     loss_ += step_.finish() * static_cast<double>(batch);
+    if (choice_ && batch == step_.max_batch()) {
+      choice_->step_took(std::chrono::duration<double>(Clock::now() - step_start_).count());
+    }
     first_ += batch;
     if (done()) return false;
     begin_step();
@@ -35,10 +41,17 @@ class EpochWork final : public PhasedWork {
   double loss() const { return loss_; }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void begin_step() {
     phase_ = 0;
     const index_t batch = std::min(settings_.batch_size, rows_ - first_);
     const index_t upcoming = std::min(settings_.batch_size, rows_ - first_ - batch);
+    if (choice_) {
+      workers_ = choice_->workers();
+      step_.use_workers(workers_);
+      step_start_ = Clock::now();
+    }
     step_.begin(order_ + first_, batch, upcoming, settings_.learning_rate);
   }
 
@@ -46,6 +59,9 @@ class EpochWork final : public PhasedWork {
   const index_t* order_;
   const index_t rows_;
   const EpochSettings settings_;
+  WorkerChoice* choice_;
+  int workers_ = 0;
+  Clock::time_point step_start_;
   std::size_t phase_ = 0;
   index_t first_ = 0;
   double loss_ = 0;
@@ -133,9 +149,13 @@ EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& sampl
       step->workers() != team.workers()) {
     step.reset();  // before the new one, which may be large
     step = std::make_unique<MinibatchStep<T>>(trainer.network, settings.schedule, max_batch, team.workers());
+    trainer.worker_choice.emplace(team.workers());
   }
+  const bool adaptive =
+      settings.adaptive_workers && settings.schedule == Schedule::two_phase && team.workers() > 1;
+  if (!adaptive) step->use_workers(team.workers());
   step->set_samples(samples);
-  EpochWork<T> work(*step, order, rows, settings);
+  EpochWork<T> work(*step, order, rows, settings, adaptive ? &*trainer.worker_choice : nullptr);
   EpochResult result;
   do {
     result.stopped = !team.run(work, settings.fork_join, poll, result.tiles, result.workers);

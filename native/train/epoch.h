@@ -3,8 +3,10 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "executor/worker_choice.h"
 #include "network/network.h"
 #include "step/minibatch_step.h"
 #include "train/team.h"
@@ -16,6 +18,8 @@ struct EpochSettings {
   double learning_rate = 0;
   Schedule schedule = Schedule::two_phase;
   bool fork_join = false;  // partial_gradients with threads created and joined for every minibatch
+  // two_phase only: let fewer workers than the team has run a step where that is measured to be faster.
+  bool adaptive_workers = true;
 };
 
 struct EpochResult {
@@ -34,6 +38,7 @@ struct Trainer {
 
   Network<T> network;
   std::unique_ptr<MinibatchStep<T>> step;
+  std::optional<WorkerChoice> worker_choice;  // of this step
 };
 
 // Trains on rows order[0..rows). Throws what a worker threw.

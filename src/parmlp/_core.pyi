@@ -39,7 +39,16 @@ class Team:
         tiles: int = 1,
         failing_tile: int = -1,
         fresh_threads: bool = False,
+        vary_workers: bool = False,
     ) -> list[int]: ...
+
+class WorkerChoice:
+    """How many workers a fit uses for its next step; here for its tests."""
+
+    def __init__(self, most: int) -> None: ...
+    @property
+    def workers(self) -> int: ...
+    def step_took(self, seconds: float) -> None: ...
 
 class SparseRows:
     """Compressed sparse rows: scipy's CSR arrays, kept alive, columns ascending within a row."""
@@ -116,5 +125,6 @@ class Network:
         batch_size: int,
         learning_rate: float,
         schedule: str,
+        adaptive_workers: bool = True,
     ) -> EpochResult: ...
     def predict(self, team: Team, X: Array | SparseRows) -> Array: ...

@@ -37,7 +37,7 @@ METADATA_KEY = "parmlp"
 ESTIMATORS = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
 
 # Not the model's: how and where it is run, and what JSON cannot hold.
-UNSAVED_PARAMETERS = frozenset({"engine", "n_threads", "callback"})
+UNSAVED_PARAMETERS = frozenset({"engine", "n_threads", "adaptive_threads", "callback"})
 
 TENSOR_TYPES = {"F32": "float32", "F64": "float64"}
 
@@ -110,8 +110,8 @@ def save_model(
     path : path
         By custom ``.safetensors``. An existing file is replaced.
     estimator : MLPClassifier or MLPRegressor
-        Fitted. Of its parameters ``engine``, ``n_threads``, ``callback`` and a ``random_state``
-        that is no integer are not kept.
+        Fitted. Of its parameters ``engine``, ``n_threads``, ``adaptive_threads``, ``callback`` and
+        a ``random_state`` that is no integer are not kept.
     preprocessing : Preprocessing, optional
         What turned raw rows into the rows it was fitted on.
     training : dict, optional

@@ -98,6 +98,7 @@ def check_errors(engine: str, workers: int) -> None:
             else:
                 raise AssertionError("no exception")
         assert sum(team.self_check(300, 9, fresh_threads=fresh)) == 2700
+        assert sum(team.self_check(300, 9, fresh_threads=fresh, vary_workers=True)) == 2700
     network = _core.Network([3, 2], "relu", "softmax", "log_loss", "float32")
     bad = np.array([0, 2], "int32")
     try:

@@ -30,15 +30,16 @@ TEAMS = [("serial", 1, False)] + [
 
 
 @pytest.mark.parametrize(("engine", "workers", "fresh"), TEAMS)
+@pytest.mark.parametrize("vary", [False, True])
 @pytest.mark.parametrize("tiles", [1, 2, 5, 64])
 def test_every_tile_runs_once_in_its_phase(
-    engine: str, workers: int, fresh: bool, tiles: int
+    engine: str, workers: int, fresh: bool, tiles: int, vary: bool
 ) -> None:
     """The self-check throws if a phase opens before each tile of the last has run exactly once."""
     team = make_team(engine, workers)
     assert (team.engine, team.size) == (engine, workers)
     for phases in (1, 2, 150):
-        run = team.self_check(phases, tiles, fresh_threads=fresh)
+        run = team.self_check(phases, tiles, fresh_threads=fresh, vary_workers=vary)
         assert len(run) == workers
         assert min(run) >= 0
         assert sum(run) == phases * tiles
@@ -49,7 +50,9 @@ def test_every_tile_runs_once_in_its_phase(
 def test_many_phases(engine: str, workers: int, fresh: bool) -> None:
     team = make_team(engine, workers)
     for tiles in (1, 3, 100):
-        assert sum(team.self_check(10_000, tiles, fresh_threads=fresh)) == 10_000 * tiles
+        for vary in (False, True):
+            run = team.self_check(10_000, tiles, fresh_threads=fresh, vary_workers=vary)
+            assert sum(run) == 10_000 * tiles
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 7, 16])
@@ -64,7 +67,17 @@ def test_every_worker_works(engine: str, workers: int) -> None:
     per_epoch = set()
     give_up = time.monotonic() + 20
     while not (tiles > 0).all() and time.monotonic() < give_up:
-        result = network.train_epoch(team, data.X, data.y, None, None, case.batch, 0.1, "two-phase")
+        result = network.train_epoch(
+            team,
+            data.X,
+            data.y,
+            None,
+            None,
+            case.batch,
+            0.1,
+            "two-phase",
+            adaptive_workers=False,
+        )
         assert result.workers == workers
         assert len(result.tiles) == workers
         tiles += result.tiles

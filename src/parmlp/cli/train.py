@@ -142,6 +142,14 @@ def train(
             callback=thread_count,
         ),
     ] = None,
+    adaptive_threads: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive-threads/--all-threads",
+            help="Let fewer threads run the steps where that is measured to be faster, or always "
+            "all of them. The weights are the same.",
+        ),
+    ] = True,
     schedule: Annotated[
         Schedule,
         typer.Option(
@@ -237,6 +245,7 @@ def train(
         random_state=seed,
         engine=engine.value,
         n_threads=threads,
+        adaptive_threads=adaptive_threads,
         schedule=schedule.value,
         precision=precision.value,
         max_iter=epochs,

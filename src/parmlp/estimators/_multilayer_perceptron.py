@@ -93,6 +93,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     leaky_relu_slope: float
     engine: str
     n_threads: int | None
+    adaptive_threads: bool
     schedule: str
     dtype: str
     precision: str

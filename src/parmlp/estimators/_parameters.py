@@ -67,6 +67,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "leaky_relu_slope": [Interval(Real, None, None, closed="neither")],
     "engine": [StrOptions({"auto", *ENGINES})],
     "n_threads": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
+    "adaptive_threads": ["boolean"],
     "schedule": [StrOptions(set(SCHEDULES))],
     "dtype": [StrOptions({"auto", "float32", "float64"})],
     "precision": [StrOptions({"full", "bf16"})],

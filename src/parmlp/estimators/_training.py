@@ -119,6 +119,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 run.batch_size,
                 run.learning_rate.current,
                 estimator.schedule,
+                adaptive_workers=estimator.adaptive_threads,
             )
             _record(estimator, run, result)
             finite = math.isfinite(result.loss) and network.parameters_finite()

@@ -115,6 +115,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         Threads of the engine. None: as many as pay, at most the usable cores,
         ``OMP_NUM_THREADS`` and threadpoolctl's limit, and one inside a worker of joblib or
         multiprocessing. -1: all usable cores. Their number does not change the result.
+    adaptive_threads : bool, default=True
+        Let fewer threads run the steps where that is measured to be faster: short steps, or cores
+        that other programs use. Of the schedule 'two-phase'; the others' results depend on the
+        threads. False: always all of them, for measurements.
     schedule : {'two-phase', 'partial-gradients', 'fork-join'}, default='two-phase'
         Order of work within a minibatch: 'two-phase' is the fast one, whose result depends on
         neither engine nor threads; 'partial-gradients' the paper's; 'fork-join' the paper's with
@@ -231,6 +235,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         leaky_relu_slope: float = 0.01,
         engine: str = "auto",
         n_threads: int | None = None,
+        adaptive_threads: bool = True,
         schedule: str = "two-phase",
         dtype: str = "auto",
         precision: str = "full",
@@ -267,6 +272,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
             leaky_relu_slope=leaky_relu_slope,
             engine=engine,
             n_threads=n_threads,
+            adaptive_threads=adaptive_threads,
             schedule=schedule,
             dtype=dtype,
             precision=precision,
