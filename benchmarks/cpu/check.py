@@ -17,9 +17,21 @@ LOSS_TOLERANCE = 1e-5
 #: Error of the parameters' change, relative to the change (Frobenius norm over all of them). Adam
 #: divides by sqrt(v): where a gradient is nearly zero its rounding error becomes a step of size lr.
 CHANGE_TOLERANCE = {"sgd": 1e-4, "adam": 5e-3}
+#: Where rounding alone does more, this many times what it does to the reference run in float32.
+#: With relu and adam a unit that rounding wakes up for one row moves all its weights: in 9 steps of
+#: 784-1024-1024-10 at batch 1024 float32 trainers that are right were off by 0.003 to 0.026.
+ROUNDING = 10
 #: The same with operands in bfloat16: each is off by up to 1 in 512.
 BF16_LOSS_TOLERANCE = 1e-3
 BF16_CHANGE_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative errors of the loss and of the parameters' change."""
+
+    loss: float
+    change: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class Check:
 
     order: Array
     expected: Result
+    rounding: Errors  # of the reference in float32
 
 
 @dataclass(frozen=True)
@@ -66,35 +79,44 @@ def check_order(cell: Cell, labels: Array) -> Array:
 def make_check(cell: Cell, problem: Problem) -> Check:
     """Run the reference."""
     order = check_order(cell, problem.labels)
-    return Check(order, reference.train(cell, problem, order))
+    expected = reference.train(cell, problem, order)
+    rounded = reference.train(cell, problem, order, np.float32)
+    return Check(order, expected, _errors(problem, expected, rounded))
+
+
+def _errors(problem: Problem, expected: Result, got: Result) -> Errors:
+    pairs = zip(
+        got.coefs + got.intercepts,
+        expected.coefs + expected.intercepts,
+        problem.coefs + problem.intercepts,
+        strict=True,
+    )
+    error = change = 0.0
+    for g, e, start in pairs:
+        error += float(np.sum((np.asarray(g, np.float64) - e) ** 2))
+        change += float(np.sum((e - start) ** 2))
+    loss_error = abs(float(got.loss) - float(expected.loss)) / abs(float(expected.loss))
+    return Errors(loss_error, float(np.sqrt(error / change)))
 
 
 def judge(cell: Cell, problem: Problem, check: Check, got: Result) -> Verdict:
     """Compare loss and parameters with the reference's; NaN and wrong shapes fail."""
     expected = check.expected
-    pairs = list(
-        zip(
-            got.coefs + got.intercepts,
-            expected.coefs + expected.intercepts,
-            problem.coefs + problem.intercepts,
-            strict=False,
-        )
-    )
     shapes = [np.shape(p) for p in got.coefs + got.intercepts]
     wanted = [p.shape for p in expected.coefs + expected.intercepts]
     if shapes != wanted:
         return Verdict(False, np.inf, np.inf, f"parameters have shapes {shapes}, not {wanted}")
-    error = sum(float(np.sum((np.asarray(g, np.float64) - e) ** 2)) for g, e, _ in pairs)
-    change = sum(float(np.sum((e - i) ** 2)) for _, e, i in pairs)
-    change_error = float(np.sqrt(error / change))
-    loss_error = abs(got.loss - expected.loss) / abs(expected.loss)
-    loss_limit, limit = LOSS_TOLERANCE, CHANGE_TOLERANCE[cell.configuration.solver]
+    errors = _errors(problem, expected, got)
+    loss_limit = max(LOSS_TOLERANCE, ROUNDING * check.rounding.loss)
+    limit = max(CHANGE_TOLERANCE[cell.configuration.solver], ROUNDING * check.rounding.change)
     if cell.configuration.precision == "bf16":
         loss_limit, limit = BF16_LOSS_TOLERANCE, BF16_CHANGE_TOLERANCE
     reasons = []
     # Written so that NaN fails.
-    if not loss_error <= loss_limit:
-        reasons.append(f"loss {got.loss!r}, reference {expected.loss!r}")
-    if not change_error <= limit:
-        reasons.append(f"change of parameters off by {change_error:.2g} of itself, limit {limit:g}")
-    return Verdict(not reasons, loss_error, change_error, "; ".join(reasons))
+    if not errors.loss <= loss_limit:
+        reasons.append(f"loss {got.loss!r}, reference {expected.loss!r}, limit {loss_limit:.2g}")
+    if not errors.change <= limit:
+        reasons.append(
+            f"change of parameters off by {errors.change:.2g} of itself, limit {limit:.2g}"
+        )
+    return Verdict(not reasons, errors.loss, errors.change, "; ".join(reasons))

@@ -1,7 +1,9 @@
-"""Plain float64 NumPy backpropagation: what every competitor must agree with before it is timed."""
+"""Plain NumPy backpropagation: what every competitor must agree with before it is timed."""
 
 # ruff: noqa: PLW2901 (arrays are updated in place)
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -10,32 +12,32 @@ from benchmarks.cpu.data import Problem
 from benchmarks.cpu.rivals.base import Array, Result
 
 
-def train(cell: Cell, problem: Problem, order: Array) -> Result:
+def train(cell: Cell, problem: Problem, order: Array, dtype: type = np.float64) -> Result:
     """Train one pass over the rows in `order`, minibatch by minibatch.
 
     Parameters
     ----------
     problem : data and initial parameters; not changed
     order : (m,) row indices; the last minibatch may be short
+    dtype : float64; float32 shows what rounding does to the result
 
     Returns
     -------
     Result
-        Loss of the epoch (sum of minibatch losses weighted by their rows, over m) and parameters,
-        all float64.
+        Loss of the epoch (sum of minibatch losses weighted by their rows, over m) and parameters.
     """
     c = cell.configuration
-    W = [np.array(w, dtype=np.float64) for w in problem.coefs]
-    b = [np.array(v, dtype=np.float64) for v in problem.intercepts]
+    W = [np.array(w, dtype=dtype) for w in problem.coefs]
+    b = [np.array(v, dtype=dtype) for v in problem.intercepts]
     m = [np.zeros_like(p) for p in W + b]
     v = [np.zeros_like(p) for p in W + b]
-    one_hot = np.eye(cell.layers[-1])
+    one_hot = np.eye(cell.layers[-1], dtype=dtype)
     total = 0.0
     for t, start in enumerate(range(0, len(order), cell.batch), 1):
         rows = order[start : start + cell.batch]
         n = len(rows)
         y = one_hot[problem.labels[rows]]
-        a = [np.asarray(problem.X[rows], dtype=np.float64)]
+        a = [np.asarray(problem.X[rows], dtype=dtype)]
         for layer, (w, bias) in enumerate(zip(W, b, strict=True)):
             z = a[-1] @ w + bias
             last = layer == len(W) - 1
@@ -44,7 +46,7 @@ def train(cell: Cell, problem: Problem, order: Array) -> Result:
             loss = 0.5 * np.sum((y - a[-1]) ** 2) / n
             delta = (a[-1] - y) * _derivative(c.out_activation, a[-1])
         else:
-            loss = -np.sum(y * np.log(np.maximum(a[-1], np.finfo(np.float64).tiny))) / n
+            loss = -np.sum(y * np.log(np.maximum(a[-1], np.finfo(dtype).tiny))) / n
             delta = a[-1] - y
         loss += 0.5 * c.alpha * sum(float(np.sum(w * w)) for w in W) / n
         total += loss * n
@@ -55,7 +57,7 @@ def train(cell: Cell, problem: Problem, order: Array) -> Result:
             db[layer] = delta.sum(axis=0) / n
             if layer > 0:
                 delta = (delta @ W[layer].T) * _derivative(c.hidden_activation, a[layer])
-        rate = c.learning_rate * np.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)
+        rate = c.learning_rate * math.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)
         for i, (p, g) in enumerate(zip(W + b, dW + db, strict=True)):
             if c.solver == "sgd":
                 p -= c.learning_rate * g

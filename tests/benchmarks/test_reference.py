@@ -60,5 +60,10 @@ def test_the_check_tells_right_from_wrong(configuration: Configuration) -> None:
     assert not verdict(Result(right.loss, problem.coefs, problem.intercepts)).passed
     nan = [np.full_like(w, np.nan) for w in right.coefs]
     assert not verdict(Result(right.loss, nan, right.intercepts)).passed
+    # what rounding does, and ten times as much, is right
+    loose = replace(checked, rounding=check.Errors(0.0, 2e-3))
+    assert check.judge(cell, problem, loose, Result(right.loss, off, right.intercepts)).passed
+    strict = replace(checked, rounding=check.Errors(0.0, 2e-4))
+    assert not check.judge(cell, problem, strict, Result(right.loss, off, right.intercepts)).passed
     turned = [w.T for w in right.coefs]
     assert "shapes" in verdict(Result(right.loss, turned, right.intercepts)).reason
