@@ -132,6 +132,7 @@ PARAMETERS: list[tuple[str, Any, str]] = [
     ("n_threads", 0, "'n_threads' parameter .*Got 0"),
     ("n_threads", -2, "'n_threads' parameter .*Got -2"),
     ("n_threads", 1.5, "'n_threads' parameter .*Got 1.5"),
+    ("adaptive_threads", "some", "'adaptive_threads' parameter .*Got 'some'"),
     ("schedule", "random", "'schedule' parameter (?=.*'fork-join')(?=.*'two-phase').*Got 'random'"),
     ("dtype", "float16", "'dtype' parameter .*'float32'.*Got 'float16'"),
     ("callback", "print", "'callback'"),
