@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="print the table of raw results")
     table.set_defaults(command=_table)
     table.add_argument("files", nargs="+", type=Path)
+    table.add_argument("--markdown", action="store_true", help="a row a cell, for the docs")
     return parser
 
 
@@ -178,7 +179,7 @@ def _table(options: argparse.Namespace) -> int:
     for path in options.files:
         records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
         wanted = next((r["wanted_rounds"] for r in records if r["type"] == "platform"), 7)
-        print(report.table(records, wanted))
+        print((report.markdown if options.markdown else report.table)(records, wanted))
     return 0
 
 

@@ -131,6 +131,40 @@ def figures(group: list[Record], peaks: dict[int, float], wanted_rounds: int = 7
     return CellFigures(cell, noisy, len(used), rows, comparisons, dropped)
 
 
+def markdown(records: Iterable[Record], wanted_rounds: int = 7) -> str:
+    """One row a cell for the documentation: our rate, share of the peak, and ratio to the best."""
+    records = list(records)
+    peaks = peaks_of(records)
+    threads = sorted(peaks)
+    columns = ["network, batch, data", "configuration"]
+    for t in threads:
+        columns += [f"{t} thread{'s' * (t > 1)}: k samples/s", "of peak", "best rival", "ratio"]
+    lines = ["| " + " | ".join(columns) + " |"]
+    lines.append("| --- | --- |" + " ---: | ---: | --- | --- |" * len(threads))
+    for group in cells_of(records):
+        f = figures(group, peaks, wanted_rounds)
+        net, batch, data, configuration = f.cell.name.split("/")
+        noisy = " (noisy)" if f.noisy else ""
+        cells = [f"{net}, {batch.removeprefix('b')}, {data}{noisy}", configuration]
+        for t in threads:
+            c = next((c for c in f.comparisons if c.threads == t), None)
+            if c is None:
+                cells += ["", "", "", ""]
+                continue
+            ratio = f"{c.ratio.median:.2f} [{c.ratio.minimum:.2f}, {c.ratio.maximum:.2f}]"
+            missed = "".join(f"; {m} missed" for m in c.missed)
+            cells += [
+                f"{c.ours.rate.median / 1e3:,.3g}"
+                if c.ours.rate.median < 1e6
+                else f"{c.ours.rate.median / 1e3:,.0f}",
+                f"{100 * c.ours.fraction:.0f} %",
+                f"{c.best.entry}@{c.best.threads}",
+                f"**{ratio}, lost**" if c.lost else ratio + missed,
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def table(records: Iterable[Record], wanted_rounds: int = 7) -> str:
     """The printed table: every competitor's rate, our ratios, and what we lose or miss."""
     records = list(records)

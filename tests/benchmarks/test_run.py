@@ -76,6 +76,8 @@ def test_a_run_checks_first_and_writes_json_lines(
 
     # The table is made from the raw records alone, then and now.
     assert report.table(records, 2) == printed.rstrip("\n")
+    rows = report.markdown(records, 2).splitlines()[2:]
+    assert len(rows) == sum(r["type"] == "cell" for r in records)
     assert program.main(["table", str(out)]) == 0
     assert capsys.readouterr().out == printed
     assert "not timed: wrong@1: rejected" in printed
@@ -109,6 +111,7 @@ def test_a_lost_cell_is_marked() -> None:
     assert not figures.noisy
     assert "LOST" in report.table(group)
     assert "cells we lose: 1" in report.table(group)
+    assert ", lost**" in report.markdown(group)
     rounds[0]["quiet"] = False
     assert report.figures(group, peaks).noisy
 

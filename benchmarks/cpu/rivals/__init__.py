@@ -31,6 +31,7 @@ ENTRIES: dict[str, Entry] = {
         Entry("parmlp", f"{_HERE}.parmlp:Epochs", None),
         Entry("parmlp_fit", f"{_HERE}.parmlp:Fit", None),
         Entry("parmlp_float32", f"{_HERE}.parmlp:Float32Epochs", None),
+        Entry("parmlp_dense", f"{_HERE}.parmlp:DenseEpochs", None),
         Entry("parmlp_openmp", f"{_HERE}.parmlp:OpenmpEpochs", None, by_default=False),
         Entry("numpy", f"{_HERE}.numpy:Numpy", "numpy"),
         Entry("sklearn", f"{_HERE}.sklearn:Sklearn", "numpy"),

@@ -49,7 +49,6 @@ class Epochs:
 
     def setup(self, work: Work) -> None:
         from parmlp import _core
-        from parmlp.estimators._rows import rows_to_train_on
 
         self.work = work
         c = work.cell.configuration
@@ -78,12 +77,15 @@ class Epochs:
             self.team = _core.Team("openmp", work.threads, openmp_team=_openmp.team_function())
         else:
             self.team = _core.Team("threads" if work.threads > 1 else "serial", work.threads)
-        # As a fit of many epochs does: compressed once where X is mostly zeros.
-        self.X = rows_to_train_on(
-            work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200
-        )
+        self.X = self.rows(work)
         self.labels = work.labels.astype(np.int32)
         self.loss = math.nan
+
+    def rows(self, work: Work) -> Any:
+        """As a fit of many epochs takes them: compressed once where X is mostly zeros."""
+        from parmlp.estimators._rows import rows_to_train_on
+
+        return rows_to_train_on(work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200)
 
     def run_epoch(self, order: Array) -> None:
         work = self.work
@@ -111,6 +113,18 @@ class Float32Epochs(Epochs):
 
     def precision(self, cell: Cell) -> str:
         return "full"
+
+
+class DenseEpochs(Epochs):
+    """With all the zeros of real data, beside us without them."""
+
+    def available(self, cell: Cell) -> str | None:
+        if cell.data == "dense":
+            return "the data of this cell has no zeros to leave out"
+        return super().available(cell)
+
+    def rows(self, work: Work) -> Any:
+        return work.X
 
 
 class OpenmpEpochs(Epochs):
