@@ -112,6 +112,20 @@ def test_the_estimators_may_be_a_generator() -> None:
     assert_same(models, fit_alone(models, X, Y))
 
 
+def test_feature_names_are_each_estimators() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
+    models = [net(random_state=seed) for seed in range(2)]
+    alone = fit_alone(models, frame, Y)
+    fit_many(models, frame, Y)
+    assert_same(models, alone)
+    for model in models:
+        assert list(model.feature_names_in_) == list(frame.columns)
+    other = net(warm_start=True).fit(frame[frame.columns[::-1]], Y)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fit_many([net(), other], frame, Y)
+
+
 # ---------------------------------------------------------------- what is shared
 
 

@@ -206,3 +206,12 @@ def test_a_gpus_array_is_an_error_that_names_the_remedy(call: str) -> None:
         ):
             give(array)
         assert getattr(array, "exports", 0) == 0  # nothing was read or copied
+
+
+def test_a_device_that_dlpack_does_not_know() -> None:
+    class OnTpu(Tensor):
+        def __dlpack_device__(self) -> tuple[int, int]:
+            raise BufferError("DLPack is only supported for CPU and GPU")
+
+    with pytest.raises(ValueError, match=r"^X, a .*OnTpu.*only supported for CPU.*on the CPU"):
+        MLPClassifier().fit(OnTpu(X), Y)

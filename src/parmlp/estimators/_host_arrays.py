@@ -52,7 +52,10 @@ def host_array(array: Any, name: str) -> Any:
         if hasattr(array, "__cuda_array_interface__"):
             raise _not_on_the_cpu(array, name, _CUDA)
         return array
-    device = int(array.__dlpack_device__()[0])
+    try:
+        device = int(array.__dlpack_device__()[0])
+    except Exception as error:  # on a device that DLPack does not know, such as a TPU
+        raise _not_for_numpy(array, name, error) from error
     if device not in _READABLE:
         raise _not_on_the_cpu(array, name, device)
     try:
@@ -78,9 +81,9 @@ def _not_on_the_cpu(array: Any, name: str, device: int) -> ValueError:
 
 def _not_for_numpy(array: Any, name: str, error: Exception) -> ValueError:
     return ValueError(
-        f"{name}, {_describe(array)}, could not be read as a NumPy array: {error} "
-        f"Pass a dense array of a dtype that NumPy has, such as {name}.detach().float() (PyTorch) "
-        f"or {name}.astype('float32')."
+        f"{name}, {_describe(array)}, could not be read as a NumPy array ({error}). "
+        f"Pass a dense array on the CPU of a dtype that NumPy has, such as "
+        f"{name}.detach().float() (PyTorch) or {name}.astype('float32')."
     )
 
 
