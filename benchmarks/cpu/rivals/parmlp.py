@@ -49,7 +49,7 @@ class Epochs:
 
     def setup(self, work: Work) -> None:
         from parmlp import _core
-        from parmlp.estimators._rows import rows_to_train_on
+        from parmlp.estimators._samples import TrainingRows
 
         self.work = work
         c = work.cell.configuration
@@ -79,8 +79,8 @@ class Epochs:
         else:
             self.team = _core.Team("threads" if work.threads > 1 else "serial", work.threads)
         # As a fit of many epochs does: compressed once where X is mostly zeros.
-        self.X = rows_to_train_on(
-            work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200
+        self.X = TrainingRows(work.X).to_train_on(
+            self.team, work.cell.layers[1], work.cell.batch, epochs=200
         )
         self.labels = work.labels.astype(np.int32)
         self.loss = math.nan
