@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -107,6 +108,21 @@ std::function<bool()> signal_poll() {
   const nb::object threading = nb::module_::import_("threading");
   const bool main = threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
   return main ? std::function<bool()>(signal_came) : nullptr;
+}
+
+// Stops epochs that run on other threads than Python's main one, which hear of no signal themselves.
+class StopFlag {
+ public:
+  void set() { set_.store(true, std::memory_order_relaxed); }
+  bool is_set() const { return set_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> set_{false};
+};
+
+[[noreturn]] void raise_keyboard_interrupt() {
+  PyErr_SetNone(PyExc_KeyboardInterrupt);
+  throw nb::python_error();
 }
 
 // Tiles that do nothing but count, for testing executors and the pump.
@@ -405,7 +421,7 @@ class PyNetwork {
 
   EpochResult train_epoch(PyTeam& team, const nb::object& x, const AnyArray& y, std::optional<AnyArray> order,
                           std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
-                          const std::string& schedule, bool adaptive_workers) {
+                          const std::string& schedule, bool adaptive_workers, const StopFlag* stop) {
     return std::visit(
         [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
           const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
@@ -444,10 +460,15 @@ class PyNetwork {
             ids = all.data();
           }
           if (visited < 1) throw std::invalid_argument("an epoch needs at least one row, got none");
-          const auto poll = signal_poll();
-          return run_without_gil([&] {
+          // Looked at here as well: an epoch may end before its first poll.
+          if (stop && stop->is_set()) raise_keyboard_interrupt();
+          std::function<bool()> poll = signal_poll();
+          if (stop) poll = [stop, signal = poll] { return stop->is_set() || (signal && signal()); };
+          const EpochResult result = run_without_gil([&] {
             return parmlp::train_epoch(*trainer, *team.team, samples, ids, visited, settings, poll);
           });
+          if (result.stopped) raise_keyboard_interrupt();  // a signal's exception has been raised above
+          return result;
         },
         trainer_);
   }
@@ -661,6 +682,11 @@ NB_MODULE(_core, m) {
       .def_prop_ro("n_features", &PySparseRows::features)
       .def_prop_ro("n_entries", &PySparseRows::entries);
 
+  nb::class_<StopFlag>(m, "StopFlag")
+      .def(nb::init<>())
+      .def("set", &StopFlag::set)
+      .def("is_set", &StopFlag::is_set);
+
   nb::class_<EpochResult>(m, "EpochResult")
       .def_ro("loss", &EpochResult::loss)
       .def_ro("tiles", &EpochResult::tiles)
@@ -686,6 +712,6 @@ NB_MODULE(_core, m) {
       .def("parameters_finite", &PyNetwork::parameters_finite)
       .def("train_epoch", &PyNetwork::train_epoch, "team"_a, "X"_a, "y"_a, "order"_a.none(),
            "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a,
-           "adaptive_workers"_a = true)
+           "adaptive_workers"_a = true, "stop"_a.none() = nb::none())
       .def("predict", &PyNetwork::predict, "team"_a, "X"_a);
 }

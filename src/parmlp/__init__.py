@@ -10,25 +10,35 @@ from parmlp import threadpool as _threadpool  # noqa: F401  so that threadpoolct
 
 if TYPE_CHECKING:
     from parmlp import datasets
-    from parmlp.estimators import EpochReport, MLPClassifier, MLPRegressor
+    from parmlp.estimators import (
+        EpochReport,
+        FitManyError,
+        MLPClassifier,
+        MLPRegressor,
+        fit_many,
+    )
     from parmlp.model_files import load_model, save_model
 
     __version__: str
 
 __all__ = [
     "EpochReport",
+    "FitManyError",
     "MLPClassifier",
     "MLPRegressor",
     "__version__",
     "datasets",
+    "fit_many",
     "load_model",
     "save_model",
 ]
 
 _HOME = {
     "EpochReport": "parmlp.estimators",
+    "FitManyError": "parmlp.estimators",
     "MLPClassifier": "parmlp.estimators",
     "MLPRegressor": "parmlp.estimators",
+    "fit_many": "parmlp.estimators",
     "load_model": "parmlp.model_files",
     "save_model": "parmlp.model_files",
 }

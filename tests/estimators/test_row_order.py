@@ -1,6 +1,7 @@
 """Row orders drawn ahead are scikit-learn's, and leave a RandomState where scikit-learn would."""
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -107,3 +108,51 @@ def test_other_bit_generators() -> None:
         expected = shuffle(expected, random_state=theirs)
         np.testing.assert_array_equal(order.next(), expected)
         order.draw_ahead()
+
+
+def test_another_thread_does_not_draw_what_was_drawn_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As two fits with random_state=None side by side, both on NumPy's global RandomState."""
+    random_state, plain = np.random.RandomState(1), np.random.RandomState(1)
+    drawn: list[float] = []
+    same_place = _row_order._same_place
+    other = threading.Thread(target=lambda: drawn.append(random_state.random_sample()))
+
+    def interfere(a: Any, b: Any) -> bool:
+        same = same_place(a, b)
+        other.start()
+        other.join(0.2)  # it must wait until the order has been taken
+        return same
+
+    order = RowOrder(ROWS, True, random_state)
+    order.next()
+    order.draw_ahead()
+    monkeypatch.setattr(_row_order, "_same_place", interfere)
+    order.next()
+    other.join()
+    their_order = RowOrder(ROWS, True, plain)
+    their_order.next()
+    their_order.next()
+    assert drawn == [plain.random_sample()]
+    assert random_state.random_sample() == plain.random_sample()
+
+
+def test_no_draw_outlives_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ended now would find it within the native core, and abort."""
+    run = _row_order._Draw._run
+
+    def slow(self: Any) -> None:
+        time.sleep(0.3)
+        run(self)
+
+    def fail(report: Any) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(_row_order._Draw, "_run", slow)
+    X = np.random.default_rng(0).normal(size=(ROWS, 2))
+    MLPClassifier((2,), callback=lambda report: True).fit(X, X[:, 0] > 0)
+    assert "parmlp-row-order" not in [thread.name for thread in threading.enumerate()]
+    with pytest.raises(LookupError):
+        MLPClassifier((2,), callback=fail).fit(X, X[:, 0] > 0)
+    assert "parmlp-row-order" not in [thread.name for thread in threading.enumerate()]

@@ -143,3 +143,46 @@ print(seen)
 """,
         timeout=30,
     )
+
+
+def test_a_stop_flag_stops_an_epoch_on_another_thread() -> None:
+    """Within a long step; and an epoch that would begin after it does not."""
+    check_python(
+        """
+import threading, time
+import numpy as np
+from parmlp import _core
+rows = 300_000
+rng = np.random.default_rng(0)
+X = np.tile(rng.random((1000, 64), dtype="float32"), (rows // 1000, 1))
+y = np.zeros(rows, "int32")
+network = _core.Network([64, 128, 10], "sigmoid", "sigmoid", "mse", "float32")
+network.set_parameters([rng.standard_normal(s, "float32") for s in ((64, 128), (128, 10))],
+                       [np.zeros(n, "float32") for n in (128, 10)])
+order = np.tile(np.arange(rows), 100)  # 100 steps of 300,000 rows: some 30 s
+stop, ended = _core.StopFlag(), []
+def train():
+    try:
+        network.train_epoch(_core.Team("threads", 2), X, y, order, None, rows, 0.1, "two-phase",
+                            stop)
+    except KeyboardInterrupt:
+        ended.append(time.monotonic())
+thread = threading.Thread(target=train)
+thread.start()
+time.sleep(0.6)
+assert not stop.is_set() and not ended
+stop.set()
+set_at = time.monotonic()
+thread.join()
+assert stop.is_set()
+print(ended[0] - set_at)
+assert ended[0] - set_at < 2
+before = network.get_parameters()[0][0]
+train()
+assert len(ended) == 2
+np.testing.assert_array_equal(network.get_parameters()[0][0], before)
+network.train_epoch(_core.Team("serial", 1), X, y, order[:99], None, 9, 0.1, "two-phase", None)
+assert not np.array_equal(network.get_parameters()[0][0], before)
+""",
+        timeout=60,
+    )

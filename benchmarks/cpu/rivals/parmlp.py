@@ -83,9 +83,11 @@ class Epochs:
 
     def rows(self, work: Work) -> Any:
         """As a fit of many epochs takes them: compressed once where X is mostly zeros."""
-        from parmlp.estimators._rows import rows_to_train_on
+        from parmlp.estimators._samples import TrainingRows
 
-        return rows_to_train_on(work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200)
+        return TrainingRows(work.X).to_train_on(
+            self.team, work.cell.layers[1], work.cell.batch, epochs=200
+        )
 
     def run_epoch(self, order: Array) -> None:
         work = self.work

@@ -5,9 +5,13 @@ from parmlp.engines.cpu import (
     SCHEDULES,
     EngineStatus,
     EngineUnavailableError,
+    count_threads,
     default_n_threads,
     engine_statuses,
+    flops_per_step,
     make_team,
+    threads_side_by_side,
+    warn_of_threads,
 )
 
 __all__ = [
@@ -15,7 +19,11 @@ __all__ = [
     "SCHEDULES",
     "EngineStatus",
     "EngineUnavailableError",
+    "count_threads",
     "default_n_threads",
     "engine_statuses",
+    "flops_per_step",
     "make_team",
+    "threads_side_by_side",
+    "warn_of_threads",
 ]

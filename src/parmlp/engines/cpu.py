@@ -76,6 +76,44 @@ def default_n_threads() -> int:
     return 1 if _in_joblib_worker() else most_threads()
 
 
+def count_threads(n_threads: int | None) -> int:
+    """Return how many threads ``n_threads`` asks for.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None: :func:`default_n_threads`; -1: all usable cores; otherwise that number.
+
+    Raises
+    ------
+    ValueError
+        For 0, a number below -1, or more than ``MOST_THREADS``.
+    """
+    if n_threads is None:
+        return default_n_threads()
+    if n_threads == -1:
+        return _core.usable_cores()
+    if not 1 <= n_threads <= MOST_THREADS:
+        raise ValueError(
+            f"n_threads={n_threads} is not possible: give a number of threads, at most "
+            f"{MOST_THREADS}, -1 for all usable cores, or None to let parmlp choose."
+        )
+    return n_threads
+
+
+def warn_of_threads(n_threads: int, stacklevel: int) -> None:
+    """Warn where there are more threads than usable cores."""
+    cores = _core.usable_cores()
+    if n_threads > cores:
+        warnings.warn(
+            f"n_threads={n_threads} is more than the {cores} usable cores: training works and "
+            "gives the same result, but threads that share a core are slower than one thread a "
+            "core.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
 def make_team(
     engine: str,
     n_threads: int | None,
@@ -109,11 +147,7 @@ def make_team(
     """
     if engine != "auto":
         _check_engine(engine)
-    if n_threads is not None and not (n_threads == -1 or 1 <= n_threads <= MOST_THREADS):
-        raise ValueError(
-            f"n_threads={n_threads} is not possible: give a number of threads, at most "
-            f"{MOST_THREADS}, -1 for all usable cores, or None to let parmlp choose."
-        )
+    size = count_threads(n_threads)
     if engine == "serial":
         if n_threads is not None and n_threads > 1:
             raise ValueError(
@@ -121,26 +155,39 @@ def make_team(
                 "engine='threads', or leave n_threads at None."
             )
         return _core.Team("serial", 1)
-
-    cores = _core.usable_cores()
-    if n_threads is None:
-        size = default_n_threads()
-        if engine == "auto":
-            size = min(size, max(1, int(_flops_per_step(layer_units, rows) / _FLOPS_PER_THREAD)))
-    else:
-        size = cores if n_threads == -1 else n_threads
-    if warn and size > cores:
-        warnings.warn(
-            f"n_threads={size} is more than the {cores} usable cores: training works and gives the "
-            "same result, but threads that share a core are slower than one thread a core.",
-            UserWarning,
-            stacklevel=2,
-        )
+    if engine == "auto" and n_threads is None:
+        size = min(size, max(1, int(flops_per_step(layer_units, rows) / _FLOPS_PER_THREAD)))
+    if warn:
+        warn_of_threads(size, stacklevel=2)
     if engine == "auto":
         engine = "serial" if size == 1 else "threads"
     if engine == "openmp":
         return _core.Team("openmp", size, openmp_team=_openmp_team())
     return _core.Team(engine, size)
+
+
+def threads_side_by_side(
+    networks: Sequence[tuple[Sequence[int], int]], n_threads: int
+) -> list[int]:
+    """Return how many of ``n_threads`` threads train each of several networks.
+
+    One thread each keeps all threads busy until fewer networks than threads are left; so the
+    networks that do not fill a round, and those the largest, share all threads among them, each as
+    many as its work pays for. docs/decisions/0030 has the measurements.
+
+    Parameters
+    ----------
+    networks : sequence of (sequence of int, int)
+        Units of each layer, inputs first, and rows of a minibatch.
+    n_threads : int
+    """
+    work = [flops_per_step(units, rows) for units, rows in networks]
+    threads = [1] * len(work)
+    leftover = len(work) % n_threads
+    by_work = sorted(range(len(work)), key=lambda i: -work[i])
+    for i in by_work[:leftover]:
+        threads[i] = min(n_threads // leftover, max(1, int(work[i] / _FLOPS_PER_THREAD)))
+    return threads
 
 
 def _check_engine(engine: str) -> None:
@@ -171,7 +218,8 @@ def _in_joblib_worker() -> bool:
     return (getattr(backend, "nesting_level", 0) or 0) > 0
 
 
-def _flops_per_step(layer_units: Sequence[int], rows: int) -> float:
+def flops_per_step(layer_units: Sequence[int], rows: int) -> float:
+    """Return the floating-point operations of a minibatch step of ``rows`` rows."""
     # a multiply and an add each for forward, weight gradient and, but for the first layer, deltas
     products = [float(n) * m for n, m in pairwise(layer_units)]
     return rows * (4.0 * products[0] + 6.0 * sum(products[1:]))

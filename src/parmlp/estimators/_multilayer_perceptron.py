@@ -9,15 +9,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from parmlp import _core
 from parmlp.engines import make_team
+from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
-from parmlp.estimators._rows import core_rows, rows_to_train_on
+from parmlp.estimators._rows import by_rows, core_rows
+from parmlp.estimators._samples import Samples, TrainingRows
 from parmlp.estimators._scikit_learn import check_sample_weight
 from parmlp.estimators._session import NetworkKind, Session, SolverSettings
 from parmlp.estimators._training import TrainingRun, Validation, train
@@ -55,6 +58,32 @@ class Targets:
     n_outputs: int
     out_activation: str
     stratify: Array | None
+
+
+@dataclass(frozen=True)
+class CheckedFit:
+    """What a call of ``fit`` or ``partial_fit`` trains, checked; nothing is drawn or trained yet.
+
+    Attributes
+    ----------
+    rows : TrainingRows of shape (n_samples, n_features)
+    targets : Targets
+    sample_weight : ndarray of shape (n_samples,) or None
+        Of the network's dtype.
+    layer_units : tuple of int
+        Units of each layer, inputs first.
+    weights : Weights or None
+        To continue from; None for new ones.
+    incremental : bool
+        One epoch of ``partial_fit``.
+    """
+
+    rows: TrainingRows
+    targets: Targets
+    sample_weight: Array | None
+    layer_units: tuple[int, ...]
+    weights: Weights | None
+    incremental: bool
 
 
 class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
@@ -146,33 +175,72 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     # ------------------------------------------------------------------ training
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> None:
+        fit = self._check_fit(Samples(X, y, sample_weight), incremental)
+        self._train(fit, self.n_threads, check_random_state(self.random_state))
+
+    def _check_fit(self, samples: Samples, incremental: bool) -> CheckedFit:
+        """Check what there is to train, and on what; nothing is drawn yet."""
         self._check_trainable(incremental)
         hidden = hidden_units(self.hidden_layer_sizes)
         continues = hasattr(self, "coefs_") and (incremental or self.warm_start)
         weights = self._weights_to_continue(hidden) if continues else None
-        X, y = self._validate_data(X, y, weights)
+        rows, y = self._validate_data(samples, weights)
+        sample_weight = samples.sample_weight
         if sample_weight is not None:
-            sample_weight = self._validate_sample_weight(sample_weight, X)
+            sample_weight = self._validate_sample_weight(sample_weight, rows.X)
         targets = self._encode_targets(y, incremental)
-
-        random_state = check_random_state(self.random_state)
-        if weights is None:
-            units = [X.shape[1], *hidden, targets.n_outputs]
-            weights = draw_weights(units, self.weight_init, self.activation, X.dtype, random_state)
-            self._start_fitted_attributes(targets, weights)
-        elif targets.n_outputs != self.n_outputs_:
+        if weights is not None and targets.n_outputs != self.n_outputs_:
             raise ValueError(
                 f"y needs {targets.n_outputs} outputs, but this estimator was fitted with "
                 f"{self.n_outputs_}: use a new one, or fit with warm_start=False."
             )
+        units = (rows.X.shape[1], *hidden, targets.n_outputs)
+        return CheckedFit(rows, targets, sample_weight, units, weights, incremental)
+
+    def _train(
+        self,
+        fit: CheckedFit,
+        n_threads: int | None,
+        random_state: np.random.RandomState,
+        *,
+        warn_of_threads: bool = True,
+        callback: Callable[[EpochReport], object] | None = None,
+        stop: _core.StopFlag | None = None,
+    ) -> None:
+        """Train what :meth:`_check_fit` has checked.
+
+        Parameters
+        ----------
+        fit : CheckedFit
+        n_threads : int or None
+            In place of the parameter.
+        random_state : RandomState
+            Likewise.
+        warn_of_threads : bool
+            Whether to warn where ``n_threads`` exceeds the usable cores.
+        callback, stop
+            As in :class:`TrainingRun`.
+        """
+        X, targets, weights = fit.rows.X, fit.targets, fit.weights
+        if weights is None:
+            weights = draw_weights(
+                fit.layer_units, self.weight_init, self.activation, X.dtype, random_state
+            )
+            self._start_fitted_attributes(targets, weights)
         self.out_activation_ = targets.out_activation
         self._prepare_scores()
 
-        train_rows, validation = self._hold_out(X, targets, sample_weight, random_state)
+        train_rows, validation = self._hold_out(X, targets, fit.sample_weight, random_state)
         order = RowOrder(train_rows, self.shuffle, random_state)
         batch_size = self._rows_per_batch(order.n_rows)
-        team = make_team(self.engine, self.n_threads, weights.layer_units, batch_size)
-        session = self._session_to_train(incremental)
+        if self.batch_size != "auto" and self.batch_size > order.n_rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=5,
+            )
+        team = make_team(self.engine, n_threads, fit.layer_units, batch_size, warn=warn_of_threads)
+        session = self._session_to_train(fit.incremental)
         kind = self._network_kind(weights, self.loss, self.precision)
         network = session.open(kind, weights, float(self.alpha))
         self.engine_, self.n_threads_ = team.engine, team.size
@@ -180,24 +248,26 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         # from here on there are weights, even if the first epoch raises
         self.coefs_, self.intercepts_ = weights.coefs, weights.intercepts
         self._session = session
-        epochs = 1 if incremental else int(self.max_iter)
+        epochs = 1 if fit.incremental else int(self.max_iter)
         if self.precision == "bf16":
-            rows = core_rows(X)
+            rows = fit.rows.plain()
         else:
-            rows = rows_to_train_on(X, team, weights.layer_units[1], batch_size, epochs)
+            rows = fit.rows.to_train_on(team, fit.layer_units[1], batch_size, epochs)
         run = TrainingRun(
             network=network,
             team=team,
             learning_rate=session.learning_rate,
             X=rows,
             targets=self._core_targets(targets.values, X.dtype),
-            sample_weight=sample_weight,
+            sample_weight=fit.sample_weight,
             rows=order,
             batch_size=batch_size,
             max_epochs=epochs,
-            incremental=incremental,
-            continues=continues,
+            incremental=fit.incremental,
+            continues=fit.weights is not None,
             validation=validation,
+            callback=callback,
+            stop=stop,
         )
         try:
             train(self, run)
@@ -240,32 +310,19 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         """Return ``dtype``, or what ``precision`` makes of "auto"."""
         return "float32" if self.precision == "bf16" else self.dtype
 
-    def _validate_data(self, X: Any, y: Any, weights: Weights | None) -> tuple[Array, Any]:
+    def _validate_data(self, samples: Samples, weights: Weights | None) -> tuple[TrainingRows, Any]:
         """Return X, C-contiguous or CSR, of the network's dtype, and y as checked by kind."""
-        dtype: Any = (np.float64, np.float32)
+        dtype: np.dtype[Any] | None = None
         if weights is not None:
             dtype = weights.dtype
         elif self._settled_dtype() != "auto":
             dtype = np.dtype(self._settled_dtype())
-        if self.precision == "bf16" and sparse.issparse(X):
+        if self.precision == "bf16" and sparse.issparse(samples.X):
             raise ValueError(
                 "precision='bf16' trains on dense X only, got a sparse matrix: use "
                 "precision='full', or X.toarray()."
             )
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=dtype,
-            order="C",
-            reset=weights is None,
-        )
-        if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
-            y = column_or_1d(y, warn=True)
-        return _by_rows(X), y
+        return samples.checked(self, dtype, reset=weights is None)
 
     def _validate_sample_weight(self, sample_weight: Any, X: Array) -> Array:
         with np.errstate(over="ignore"):  # an error below
@@ -331,15 +388,8 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         )
 
     def _rows_per_batch(self, n_rows: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, n_rows)
-        if self.batch_size > n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=4,
-            )
-        return min(int(self.batch_size), n_rows)
+        wanted = 200 if self.batch_size == "auto" else int(self.batch_size)
+        return min(wanted, n_rows)
 
     def _session_to_train(self, incremental: bool) -> Session:
         """Return the solver that ``partial_fit`` continues, or a new one."""
@@ -384,9 +434,14 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             self.n_outputs_,
             self._settled_dtype(),
         )
-        rows = _by_rows(
+        rows = by_rows(
             validate_data(
-                self, X, accept_sparse=["csr", "csc"], dtype=weights.dtype, order="C", reset=False
+                self,
+                host_array(X, "X"),
+                accept_sparse=["csr", "csc"],
+                dtype=weights.dtype,
+                order="C",
+                reset=False,
             )
         )
         network = self._network_kind(weights, _ANY_LOSS[self.out_activation_]).build()
@@ -450,14 +505,3 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _restore_targets(self, classes: Array | None, multilabel: bool, n_outputs: int) -> Targets:
         """Define the targets of a network with ``n_outputs`` outputs that is not fitted here."""
-
-
-def _by_rows(X: Any) -> Any:
-    """Return X, an array or a sparse matrix, with its rows in one piece each.
-
-    A CSR matrix is copied where its entries are not in order, since it is the user's.
-    """
-    if not sparse.issparse(X):
-        return X
-    rows = X.tocsr()
-    return rows if rows.has_canonical_format else rows.copy()

@@ -71,6 +71,12 @@ class RowOrder:
             if state["bit_generator"] == "MT19937":
                 self._draw = _Draw(state, self._order)
 
+    def close(self) -> None:
+        """Wait until nothing is being drawn, since there will be no further call of ``next``."""
+        if self._draw is not None:
+            self._draw.join()
+            self._draw = None
+
 
 class _Draw:
     """A shuffle of ``order`` from a copy of a RandomState's ``state``, under way in a thread."""
@@ -79,7 +85,9 @@ class _Draw:
         self._before = state
         self._after: State | None = None  # until the draw is done
         self._order = order.copy()
-        # daemon: a program that ends during a fit need not wait for an order nobody will use
+        # daemon: a program that ends during a fit need not wait for an order nobody will use.
+        # Python ends it where it takes the interpreter's lock again, within the native core, which
+        # aborts the program; hence RowOrder.close for all ends that can be foreseen.
         self._thread = threading.Thread(target=self._run, name="parmlp-row-order", daemon=True)
         self._thread.start()
 
@@ -88,14 +96,21 @@ class _Draw:
         pos = _core.shuffle_order(key, self._before["state"]["pos"], self._order)
         self._after = {"key": key, "pos": pos}
 
+    def join(self) -> None:
+        """Wait until the draw is done."""
+        self._thread.join()
+
     def take(self, random_state: np.random.RandomState) -> NDArray[np.int64] | None:
         """Move ``random_state`` on and return the order; None if someone else drew from it."""
         self._thread.join()
-        now = random_state.get_state(legacy=False)
-        if self._after is None or not _same_place(now, self._before):
-            return None
-        # only the stream moves on: a normal deviate that NumPy keeps for later stays
-        random_state.set_state({**now, "state": self._after})
+        # Another thread may draw from the same RandomState, as from NumPy's global one where two
+        # estimators with random_state=None are in training: nothing it draws may be drawn again.
+        with random_state._bit_generator.lock:
+            now = random_state.get_state(legacy=False)
+            if self._after is None or not _same_place(now, self._before):
+                return None
+            # only the stream moves on: a normal deviate that NumPy keeps for later stays
+            random_state.set_state({**now, "state": self._after})
         return self._order
 
 

@@ -48,20 +48,26 @@ def core_rows(X: Any) -> "Array | _core.SparseRows":
     )
 
 
-def rows_to_train_on(
-    X: Any, team: _core.Team, first_layer_units: int, batch_size: int, epochs: int
-) -> "Array | _core.SparseRows":
-    """Return :func:`core_rows` of X, compressed where that makes training faster."""
-    if (
-        sparse.issparse(X)
-        or epochs < _LEAST_EPOCHS_TO_COMPRESS
-        or first_layer_units < _LEAST_UNITS
-        or batch_size < _LEAST_BATCH
-        or X.shape[1] < _LEAST_FEATURES
-        or _density(X) > _most_density(batch_size)
-    ):
-        return core_rows(X)
-    return _core.SparseRows.compress(X, team)
+def by_rows(X: Any) -> Any:
+    """Return X, an array or a sparse matrix, with its rows in one piece each.
+
+    A CSR matrix is copied where its entries are not in order, since it is the user's.
+    """
+    if not sparse.issparse(X):
+        return X
+    rows = X.tocsr()
+    return rows if rows.has_canonical_format else rows.copy()
+
+
+def compressing_pays(X: Array, first_layer_units: int, batch_size: int, epochs: int) -> bool:
+    """Whether training on dense X is faster when it is compressed to its nonzero values."""
+    return (
+        epochs >= _LEAST_EPOCHS_TO_COMPRESS
+        and first_layer_units >= _LEAST_UNITS
+        and batch_size >= _LEAST_BATCH
+        and X.shape[1] >= _LEAST_FEATURES
+        and _density(X) <= _most_density(batch_size)
+    )
 
 
 def _most_density(batch_size: int) -> float:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+# Warnings name the line that called fit: above train are _train, _fit, fit and scikit-learn's
+# wrapper of fit.
+_USER = 6
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -61,6 +65,10 @@ class TrainingRun:
         Whether the weights come from an earlier call.
     validation : Validation or None
         None without early stopping.
+    callback : callable or None
+        Called as the estimator's own is, and after it.
+    stop : StopFlag or None
+        Ends the training as Ctrl-C does, from any thread; whoever sets it does the warning.
     """
 
     network: _core.Network
@@ -75,6 +83,8 @@ class TrainingRun:
     incremental: bool
     continues: bool
     validation: Validation | None
+    callback: Callable[[EpochReport], object] | None = None
+    stop: _core.StopFlag | None = None
 
 
 def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
@@ -119,7 +129,8 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 run.batch_size,
                 run.learning_rate.current,
                 estimator.schedule,
-                adaptive_workers=estimator.adaptive_threads,
+                estimator.adaptive_threads,
+                run.stop,
             )
             _record(estimator, run, result)
             finite = math.isfinite(result.loss) and network.parameters_finite()
@@ -132,7 +143,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 estimator.stop_reason_ = "diverged"
                 break
 
-            asked_to_stop = estimator.callback is not None and _call_back(estimator, run, result)
+            asked_to_stop = _call_back(estimator, run, result)
             run.learning_rate.epoch_ends(estimator.t_)
             if _improves_no_more(estimator, run):
                 estimator.stop_reason_ = "tolerance"
@@ -149,12 +160,14 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 f"Stochastic Optimizer: Maximum iterations ({run.max_epochs}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=_USER,
             )
     except KeyboardInterrupt:
         estimator.stop_reason_ = "interrupted"
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        if run.stop is None:
+            warnings.warn("Training interrupted by user.", stacklevel=_USER)
     finally:
+        run.rows.close()
         if has_best:
             network.recall("best")
         elif not network.parameters_finite() or estimator.stop_reason_ == "diverged":
@@ -234,7 +247,10 @@ def _improves_no_more(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -
 def _call_back(
     estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: _core.EpochResult
 ) -> bool:
-    """Show the epoch to the user's callback; say whether it asks to stop."""
+    """Show the epoch to the user's callbacks; say whether one asks to stop."""
+    callbacks = [c for c in (estimator.callback, run.callback) if c is not None]
+    if not callbacks:
+        return False
     estimator.coefs_, estimator.intercepts_ = run.network.get_parameters()
     scores = estimator.validation_scores_
     report = EpochReport(
@@ -246,8 +262,7 @@ def _call_back(
         seconds=result.seconds,
         estimator=estimator,
     )
-    assert estimator.callback is not None
-    stop = bool(estimator.callback(report))
+    answers = [bool(callback(report)) for callback in callbacks]
     # edits to the weights count, here as everywhere
     weights = check_weights(
         estimator.coefs_,
@@ -257,7 +272,7 @@ def _call_back(
         run.network.dtype,
     )
     run.network.set_parameters(weights.coefs, weights.intercepts)
-    return stop
+    return any(answers)
 
 
 def _check_batch_weights(run: TrainingRun, order: NDArray[np.int64] | None, epoch: int) -> None:
@@ -294,5 +309,5 @@ def _report_divergence(estimator: "BaseMultilayerPerceptron", run: TrainingRun) 
     warnings.warn(
         f"Training diverged: the loss or the weights were not finite after epoch {epoch}; {kept}.",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=_USER + 1,
     )

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._multilayer_perceptron import BaseMultilayerPerceptron, Targets
 from parmlp.estimators._parameters import (
     CONSTRAINTS,
@@ -299,6 +300,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Arrays of other libraries in the CPU's memory are taken by DLPack, without a copy.
         y : array-like of shape (n_samples,), or (n_samples, n_labels) of 0 and 1 for multilabel
         sample_weight : array-like of shape (n_samples,) or None, default=None
 
@@ -344,6 +346,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         ValueError
             As :meth:`fit` does, and with ``early_stopping=True``.
         """
+        y, classes = host_array(y, "y"), host_array(classes, "classes")
         if check_partial_fit_first_call(self, classes):
             columns = sparse.issparse(y) or np.ndim(y) > 1
             multilabel = columns and type_of_target(y).startswith("multilabel")
@@ -416,6 +419,17 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy of :meth:`predict`: the share of rows whose labels are all right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+        """
+        y, sample_weight = host_array(y, "y"), host_array(sample_weight, "sample_weight")
+        return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------------ targets
 

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
+from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._multilayer_perceptron import BaseMultilayerPerceptron, Targets
 from parmlp.estimators._parameters import (
     CONSTRAINTS,
@@ -288,6 +289,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Arrays of other libraries in the CPU's memory are taken by DLPack, without a copy.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or None, default=None
 
@@ -343,6 +345,17 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         """
         outputs = self._output_activations(X)
         return outputs.ravel() if self.n_outputs_ == 1 else outputs
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the coefficient of determination, R2, of :meth:`predict`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+        """
+        y, sample_weight = host_array(y, "y"), host_array(sample_weight, "sample_weight")
+        return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------------ targets
 
