@@ -202,7 +202,7 @@ PARMLP_INLINE void prefetch_weights(const WeightTile<T>& tile, index_t at, index
 
 template <class T>
 static void weight_tile(const WeightTile<T>& tile) {
-  if (tile.sparse.count > 0) return sparse_weight_tile(tile);
+  if (tile.sparse.tiles > 0) return sparse_weight_tile(tile);
   TileSums<T> sums;
   for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
     if (tile.use != GradientUse::apply) {
