@@ -62,6 +62,12 @@ PARMLP_INLINE index_t sparse_blocks(index_t features) {
 using RowMask = std::uint64_t;
 static_assert(kMaxTileRows <= 64);
 
+// Sparse rows that later calls will take.
+struct RowsAhead {
+  const index_t* row_ids = nullptr;
+  index_t rows = 0;
+};
+
 // Indexes rows, at most kMaxTileRows.
 template <class T>
 struct IndexRows {
@@ -69,7 +75,7 @@ struct IndexRows {
   const index_t* row_ids;  // (rows,), or null for the rows from first_row on
   index_t first_row;
   index_t rows;
-  index_t rows_to_come;  // ids that follow those of this call, for prefetching
+  RowsAhead ahead;  // their `starts` are fetched
   IndexedRows out;
   RowMask* masks;  // (features,), or null
 };
@@ -118,6 +124,7 @@ struct SparseForward {
   LayerForward<T> layer;
   SparseRows<T> x;
   IndexedRows rows;
+  RowsAhead ahead;  // their entries are fetched into L2
 };
 
 // out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.

@@ -111,6 +111,16 @@ struct RowSums {
 #pragma GCC unroll 16
     for (int i = 0; i < Group::kVectors; ++i) store(Group::place(sums, rows, row, i), acc[i]);
   }
+  // w[row] moves by plain sgd, with these as its gradient's sums.
+  PARMLP_INLINE void step_from(const SolverStep<T>& step, T* w, index_t rows, index_t row) const {
+#pragma GCC unroll 16
+    for (int i = 0; i < Group::kVectors; ++i) {
+      T* const place = Group::place(w, rows, row, i);
+      const Vec<T> old = load(place);
+      Vec<T> none{};
+      store(place, Sgd<T>::update(step, old, mean_gradient(step, T(0), old, acc[i]), none, none, false));
+    }
+  }
   // += scale * b[row]
   PARMLP_INLINE void add(T scale, const GroupPanels<T, Group>& b, index_t row) {
     const Vec<T> s = splat(scale);
@@ -118,35 +128,6 @@ struct RowSums {
 #pragma GCC unroll 16
     for (int i = 0; i < Group::kVectors; ++i) acc[i] = fma(s, load(b.vector(place, i)), acc[i]);
   }
-};
-
-// Asks for the entries of a row that is due in some 512 entries' time, and for its place in the CSR arrays
-// twice as early: rows come in random order, so each is several misses that nothing else hides.
-template <class T>
-class RowPrefetch {
- public:
-  PARMLP_INLINE explicit RowPrefetch(const IndexRows<T>& args)
-      : args_(args), known_(args.row_ids ? args.rows + args.rows_to_come : 0) {
-    const index_t entries = args.x.starts[args.x.rows];
-    const index_t rows = 512 * args.x.rows / (entries < 1 ? 1 : entries);
-    ahead_ = rows < 2 ? 2 : rows > 32 ? 32 : rows;
-  }
-
-  PARMLP_INLINE void fetch_after(index_t row) const {
-    const index_t far = row + 2 * ahead_, near = row + ahead_;
-    if (far < known_) __builtin_prefetch(args_.x.starts + args_.row_ids[far]);
-    if (near >= known_) return;
-    const index_t id = args_.row_ids[near];
-    for (index_t e = args_.x.starts[id]; e < args_.x.starts[id + 1]; e += 16) {
-      __builtin_prefetch(args_.x.columns + e);
-      __builtin_prefetch(args_.x.values + e);
-    }
-  }
-
- private:
-  const IndexRows<T>& args_;
-  const index_t known_;
-  index_t ahead_;
 };
 
 // Every entry writes the start of the block after its own, the last one wins, and blocks without entries take
@@ -157,10 +138,9 @@ static void index_rows(const IndexRows<T>& args) {
   const index_t blocks = sparse_blocks(args.x.features);
   RowMask* const masks = args.masks;
   for (index_t f = 0; masks && f < args.x.features; ++f) masks[f] = 0;
-  const RowPrefetch<T> prefetch(args);
   int* starts = args.out.block_starts;
   for (index_t r = 0; r < args.rows; ++r, starts += blocks + 1) {
-    prefetch.fetch_after(r);
+    if (r < args.ahead.rows) __builtin_prefetch(args.x.starts + args.ahead.row_ids[r]);
     const index_t id = args.row_ids ? args.row_ids[r] : args.first_row + r;
     const index_t begin = args.x.starts[id], entries = args.x.starts[id + 1] - begin;
     const int* const columns = args.x.columns + begin;
@@ -180,26 +160,47 @@ static void index_rows(const IndexRows<T>& args) {
   }
 }
 
-// Forward takes so many blocks at a time, whose weights stay in L1 while the rows go by.
-constexpr index_t kForwardBlocks = 2;
+// Weights that forward takes at a time, in whole blocks, while the rows go by. A row's list of entries costs
+// some 45 cycles besides its terms, so that longer lists pay although they come from L2: 784-100-10 in blocks
+// of 32, 64 and 128 features took 1850, 1460 and 1350 cycles a row.
+constexpr index_t kSparseForwardBytes = index_t{52} << 10;
 
 // Rows whose sums share L1 with the weights.
 constexpr index_t kSparseForwardRows = 32;
 constexpr index_t kSparseSums = kSparseForwardRows * 128;
 
+// Asks for every so many-th line of row r of those ahead, from line `part` on. Rows come in random order, so
+// that no hardware prefetcher sees them coming, and they have to be asked for a few lines at a time: of a
+// burst of 64 a Zen 4 drops up to a half.
+template <class T>
+PARMLP_INLINE void fetch_entries(const SparseForward<T>& args, index_t r, index_t part, index_t parts) {
+  constexpr index_t kColumns = 64 / sizeof(int), kValues = 64 / sizeof(T);
+  if (r >= args.ahead.rows) return;
+  const index_t begin = args.x.starts[args.ahead.row_ids[r]], end = args.x.starts[args.ahead.row_ids[r] + 1];
+  for (index_t e = begin + part * kColumns; e < end + kColumns - 1; e += parts * kColumns) {
+    __builtin_prefetch(args.x.columns + (e < end ? e : end - 1), 0, 2);
+  }
+  for (index_t e = begin + part * kValues; e < end + kValues - 1; e += parts * kValues) {
+    __builtin_prefetch(args.x.values + (e < end ? e : end - 1), 0, 2);
+  }
+}
+
 // sums (rows, columns) = x W for the group's panels, W's and the sums' first given.
 template <class Group, class T>
 __attribute__((noinline)) static void sparse_product(const SparseForward<T>& args, index_t first, index_t end,
-                                                     const T* weights, T* sums, index_t columns) {
+                                                     const T* weights, T* sums, index_t columns, bool fetch) {
   const index_t blocks = sparse_blocks(args.x.features);
+  const index_t block_bytes = (Group::kVectors * index_t{32}) << sparse_block_shift(args.x.features);
+  const index_t step = kSparseForwardBytes < block_bytes ? 1 : kSparseForwardBytes / block_bytes;
   const GroupPanels<T, Group> w(weights, args.x.features);
   const int* const columns_of = args.x.columns;
   const T* const values = args.x.values;
-  for (index_t block = 0; block < blocks; block += kForwardBlocks) {
-    const index_t next = block + kForwardBlocks < blocks ? block + kForwardBlocks : blocks;
+  for (index_t block = 0; block < blocks; block += step) {
+    const index_t next = block + step < blocks ? block + step : blocks;
     T* row_sums = sums;
     for (index_t r = first; r < end; ++r, row_sums += columns) {
       const int* const starts = args.rows.block_starts + r * (blocks + 1);
+      if (fetch) fetch_entries(args, r, block / step, (blocks - 1) / step + 1);
       if (starts[block] == starts[next] && block > 0) continue;
       RowSums<T, Group> sum;
       if (block == 0) {
@@ -235,7 +236,7 @@ static void sparse_forward(const SparseForward<T>& args) {
         const index_t at = layout.first_column(panel);
         with_panel_group(layout, panel, panels, [&](auto group) {
           sparse_product<decltype(group)>(args, r, end, layer.weights + at * layout.rows, sums + at - column,
-                                          columns);
+                                          columns, panel == 0);
         });
       }
       finish_forward(layer, r, end - r, column, columns, sums);
@@ -255,27 +256,35 @@ struct MaskedRows {
   RowMask masks[kSparseFeatures];
 };
 
-// sums (features, columns) (+)= A^T D for the group's panels. A feature's values are found row by row: each
-// row's come in order of their features. Features that are not touched are left alone.
+// sums (features, columns) (+)= A^T D for a group of panels from `column` on, or with `update` plain sgd's
+// step on the weights instead of the sums. A feature's values are found row by row: each row's come in order
+// of their features. Features that are not touched are left alone.
 template <class Group, class T>
-__attribute__((noinline)) static void add_features(const MaskedRows<T>& rows, index_t features, bool first,
-                                                   const bool* touched, const T* deltas, index_t delta_rows,
-                                                   T* sums) {
-  const GroupPanels<T, Group> d(deltas, delta_rows);
+__attribute__((noinline)) static void add_features(const WeightTile<T>& tile, index_t column,
+                                                   const MaskedRows<T>& rows, bool first, bool update,
+                                                   const bool* touched, T* sums) {
+  const GroupPanels<T, Group> deltas(tile.delta_panels + column * tile.panel_rows, tile.panel_rows);
+  const index_t features = tile.end_row - tile.first_row;
   const T** const next_values = rows.next_values;
   for (index_t f = 0; f < features; ++f) {
-    if (first ? !touched[f] : rows.masks[f] == 0) continue;
+    RowMask mask = rows.masks[f];
+    if (!touched[f] || (mask == 0 && !first && !update)) continue;
     RowSums<T, Group> sum;
     if (first) {
       sum.zero();
     } else {
       sum.load_from(sums, features, f);
     }
-    for (RowMask mask = rows.masks[f]; mask != 0; mask &= mask - 1) {
+    for (; mask != 0; mask &= mask - 1) {
       const index_t row = __builtin_ctzll(mask);
-      sum.add(*next_values[row]++, d, rows.first_row + row);
+      sum.add(*next_values[row]++, deltas, rows.first_row + row);
     }
-    sum.store_to(sums, features, f);
+    if (update) {
+      sum.step_from(tile.step, tile.weights + column * tile.layout.rows, tile.layout.rows,
+                    tile.first_row + f);
+    } else {
+      sum.store_to(sums, features, f);
+    }
   }
 }
 
@@ -290,35 +299,35 @@ PARMLP_INLINE void join_masks(const RowMask* masks, index_t stride, index_t tile
 
 // At most kSparseFeatures of a tile's features, for the panels of a group.
 template <class Group, class T>
-PARMLP_INLINE void sparse_features(const WeightTile<T>& tile, index_t panel, index_t panels) {
+PARMLP_INLINE void sparse_features(WeightTile<T> tile, index_t panel, index_t panels) {
   const PanelLayout& layout = tile.layout;
   const SparseInput<T>& input = tile.sparse;
   const index_t features = tile.end_row - tile.first_row;
   alignas(64) T sums[kSparseFeatures * kMostPanels * PanelLayout::kMaxVectors * Simd<T>::kLength];
-  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit.
-  const bool skip = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
-                    !tile.step.has_momentum && tile.step.alpha == 0;
+  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit; the
+  // others are updated from registers.
+  const bool in_place = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
+                        !tile.step.has_momentum && tile.step.alpha == 0;
   bool touched[kSparseFeatures];
   for (index_t f = 0; f < features; ++f) {
-    RowMask any = !skip;
+    RowMask any = !in_place;
     for (index_t t = 0; t < input.tiles; ++t) any |= input.masks[t * layout.rows + tile.first_row + f];
     touched[f] = any != 0;
   }
+  const index_t column = layout.first_column(panel);
   MaskedRows<T> rows;
   const index_t step = kMaxTileRows / input.tile_rows;
   for (index_t t = 0; t < input.tiles; t += step) {
-    const index_t tiles = input.tiles - t < step ? input.tiles - t : step;
-    join_masks(input.masks + t * layout.rows + tile.first_row, layout.rows, tiles, input.tile_rows, features,
-               rows.masks);
+    const bool last = t + step >= input.tiles;
+    join_masks(input.masks + t * layout.rows + tile.first_row, layout.rows, last ? input.tiles - t : step,
+               input.tile_rows, features, rows.masks);
     rows.first_row = tile.panel_row + t * input.tile_rows;
     rows.next_values = input.next_values + t * input.tile_rows;
-    add_features<Group>(rows, features, t == 0, touched,
-                        tile.delta_panels + layout.first_column(panel) * tile.panel_rows, tile.panel_rows,
-                        sums);
+    add_features<Group>(tile, column, rows, t == 0, last && in_place, touched, sums);
   }
+  if (in_place) tile.end_row = tile.first_row;  // the biases are left
   for (index_t p = panel; p < panel + panels; ++p) {
-    const index_t at = layout.first_column(p) - layout.first_column(panel);
-    finish_weight_panel(tile, p, sums + at * features, skip ? touched : nullptr);
+    finish_weight_panel(tile, p, sums + (layout.first_column(p) - column) * features);
   }
 }
 

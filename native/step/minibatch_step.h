@@ -108,6 +108,8 @@ class MinibatchStep {
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
   void gather(Range rows, index_t tile);
+  Range ahead(Range rows) const;
+  RowsAhead sparse_rows_ahead(Range rows) const;
   void fetch_targets(Range rows) const;
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
@@ -129,9 +131,9 @@ class MinibatchStep {
   // The minibatch's sparse rows, and which of them have a feature, a tile of rows at a time.
   AlignedBuffer<index_t> sparse_begins_;
   AlignedBuffer<int> sparse_starts_;
-  AlignedBuffer<RowMask> sparse_masks_;          // (tiles, features)
-  AlignedBuffer<const T*> sparse_next_values_;   // (weight blocks, max_batch)
-  index_t tiles_per_shard_ = 0;                  // of partial_gradients
+  AlignedBuffer<RowMask> sparse_masks_;         // (tiles, features)
+  AlignedBuffer<const T*> sparse_next_values_;  // (weight blocks, max_batch)
+  index_t tiles_per_shard_ = 0;                 // of partial_gradients
 
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;

@@ -107,10 +107,10 @@ class PredictWork final : public PhasedWork {
                                        .row_ids = nullptr,
                                        .first_row = first,
                                        .rows = rows,
-                                       .rows_to_come = 0,
+                                       .ahead = {},
                                        .out = indexed,
                                        .masks = nullptr});
-        network_.kernels().sparse_forward({.layer = layer, .x = x_.sparse, .rows = indexed});
+        network_.kernels().sparse_forward({.layer = layer, .x = x_.sparse, .rows = indexed, .ahead = {}});
       } else {
         network_.kernels().layer_forward(layer);
       }
