@@ -130,8 +130,8 @@ struct RowSums {
   }
 };
 
-// Every entry writes the start of the block after its own, the last one wins, and blocks without entries take
-// their predecessor's: no branch depends on the data.
+// Every entry sets its row's bit and writes the start of the block after its own, where the last one wins;
+// blocks without entries take their predecessor's. No branch depends on the data.
 template <class T>
 static void index_rows(const IndexRows<T>& args) {
   const int shift = sparse_block_shift(args.x.features);
@@ -162,7 +162,7 @@ static void index_rows(const IndexRows<T>& args) {
 
 // Weights that forward takes at a time, in whole blocks, while the rows go by. A row's list of entries costs
 // some 45 cycles besides its terms, so that longer lists pay although they come from L2: 784-100-10 in blocks
-// of 32, 64 and 128 features took 1850, 1460 and 1350 cycles a row.
+// of 32, 64 and 128 features took 0.70, 0.56 and 0.53 us a row on a Zen 4.
 constexpr index_t kSparseForwardBytes = index_t{52} << 10;
 
 // Rows whose sums share L1 with the weights.
@@ -176,7 +176,8 @@ template <class T>
 PARMLP_INLINE void fetch_entries(const SparseForward<T>& args, index_t r, index_t part, index_t parts) {
   constexpr index_t kColumns = 64 / sizeof(int), kValues = 64 / sizeof(T);
   if (r >= args.ahead.rows) return;
-  const index_t begin = args.x.starts[args.ahead.row_ids[r]], end = args.x.starts[args.ahead.row_ids[r] + 1];
+  const index_t id = args.ahead.row_ids[r], begin = args.x.starts[id], end = args.x.starts[id + 1];
+  if (begin == end) return;
   for (index_t e = begin + part * kColumns; e < end + kColumns - 1; e += parts * kColumns) {
     __builtin_prefetch(args.x.columns + (e < end ? e : end - 1), 0, 2);
   }

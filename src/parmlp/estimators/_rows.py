@@ -12,8 +12,8 @@ Array = NDArray[Any]
 
 # Dense and sparse rows give the same bits, so all that follows is about time alone. A nonzero value
 # costs the sparse first layer more than any value costs the dense one, which keeps its sums in
-# registers, and every minibatch costs it something besides. One thread of a Zen 4: benchmarks/sparse
-# with an earlier sparse layer, relu and adam, 784-64-10 and 784-100-10, 1.05 to 1.3 times as fast at
+# registers, and every minibatch costs it something besides. One thread of a Zen 4; earlier code,
+# relu and adam, 784-64-10 and 784-100-10 (benchmarks/sparse): 1.05 to 1.3 times as fast at
 # 30 % nonzero from batch 32 on, at batch 10 only at 20 %. Since then, on MNIST (19 %) at batch 10:
 # 784-30-10 1.35 times as fast with plain sgd and 1.03 to 1.07 times with adam, whose step on all
 # weights sets the pace; 784-24-10 1.07 and 0.87 times.
