@@ -167,7 +167,7 @@ static void bf16_weight_tile(const Bf16WeightTile<float>& args) {
         multiply(product, vectors, bias_sums.values);
       }
     }
-    use_gradient(tile, panel, sums.values, bias_sums.values, nullptr);
+    use_gradient(tile, panel, sums.values, bias_sums.values);
     if (tile.use != GradientUse::store) round_weight_panel(args.copies, panel, tile.first_row, rows);
   }
 }

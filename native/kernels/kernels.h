@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "network/functions.h"
 #include "network/panel_layout.h"
@@ -25,8 +24,6 @@ struct Gather {
   index_t out_stride;
 };
 
-// Features of a weight tile of the first layer when its input is sparse.
-constexpr index_t kSparseBlockRows = 64;
 // The most columns that a sparse forward tile spans.
 constexpr index_t kSparseTileColumns = 256;
 
@@ -44,38 +41,54 @@ struct SparseRows {
   const T* values = nullptr;
 };
 
-// One nonzero value of a minibatch, in the list of its feature.
-template <class T>
-struct SparseEntry {
-  std::conditional_t<sizeof(T) == 4, int, std::int64_t> row;  // of the minibatch
-  T value;
+// Where the entries of some sparse rows of a minibatch lie. The features are cut into blocks of
+// 1 << sparse_block_shift(features).
+struct IndexedRows {
+  index_t* begins;    // (rows,) each row's first entry
+  int* block_starts;  // (rows, blocks + 1) its first entry of each block, counted from there
 };
 
-// Some rows of a minibatch by feature (compressed sparse columns), rows ascending within a feature.
-template <class T>
-struct SparseColumns {
-  const int* starts;  // (features + 1,)
-  const SparseEntry<T>* entries;
+constexpr index_t kMostSparseBlocks = 64;
+PARMLP_INLINE int sparse_block_shift(index_t features) {
+  int shift = 5;
+  while (((features - 1) >> shift) >= kMostSparseBlocks) ++shift;
+  return shift;
+}
+PARMLP_INLINE index_t sparse_blocks(index_t features) {
+  return ((features - 1) >> sparse_block_shift(features)) + 1;
+}
+
+// Which rows of a tile have a feature: bit r is the tile's row r.
+using RowMask = std::uint64_t;
+static_assert(kMaxTileRows <= 64);
+
+// Sparse rows that later calls will take.
+struct RowsAhead {
+  const index_t* row_ids = nullptr;
+  index_t rows = 0;
 };
 
-// The input of a weight tile when it is sparse.
+// Indexes rows, at most kMaxTileRows.
+template <class T>
+struct IndexRows {
+  SparseRows<T> x;
+  const index_t* row_ids;  // (rows,), or null for the rows from first_row on
+  index_t first_row;
+  index_t rows;
+  RowsAhead ahead;  // their `starts` are fetched
+  IndexedRows out;
+  RowMask* masks;  // (features,), or null
+};
+
+// The input of a weight tile when it is sparse: the rows of the batch, or shard of one.
 template <class T>
 struct SparseInput {
-  const SparseColumns<T>* tiles = nullptr;  // of the rows of the batch, in order
-  index_t count = 0;
-  index_t tile_rows = 0;  // at most so many in each
-};
-
-// Turns rows into columns: starts (features + 2,) and entries.
-template <class T>
-struct TransposeRows {
-  SparseRows<T> x;
-  const index_t* row_ids;  // (rows,)
-  index_t rows;
-  index_t rows_to_come;  // ids that follow those of this call, for prefetching
-  index_t first_row;     // of the minibatch
-  int* starts;           // the last element is scratch
-  SparseEntry<T>* entries;
+  const RowMask* masks = nullptr;  // (tiles, features)
+  index_t tiles = 0;
+  index_t tile_rows = 0;  // of all but the last
+  IndexedRows rows = {};
+  const T* values = nullptr;
+  const T** next_values = nullptr;  // (batch,) scratch
 };
 
 // Rows of x that a later call will gather.
@@ -110,8 +123,8 @@ template <class T>
 struct SparseForward {
   LayerForward<T> layer;
   SparseRows<T> x;
-  const index_t* row_ids;  // (rows,), or null for the rows from first_row on
-  index_t first_row;
+  IndexedRows rows;
+  RowsAhead ahead;  // their entries are fetched into L2
 };
 
 // out (rows, columns) = (delta (rows, n_out) * transposed (n_out, columns)) * f'(z), for some panels.
@@ -193,7 +206,7 @@ struct WeightTile {
   index_t first_row, end_row;  // first_row is a multiple of 8
   index_t first_panel, end_panel;
   PanelLayout layout;     // rows = n_in
-  SparseInput<T> sparse;  // in place of `a`, when it has tiles; then there are at most kSparseBlockRows rows
+  SparseInput<T> sparse;  // in place of `a`, when it has tiles; then first_row begins a block
   bool fetch_weights;     // ask for the weights and moments early: they are not in L2
   T* weights;
   T* moment_1;  // velocity (sgd) or first moment (adam); null when the solver has none
@@ -218,7 +231,7 @@ struct Kernels {
 
   void (*gather)(const Gather<T>&);
   void (*layer_forward)(const LayerForward<T>&);
-  void (*transpose_rows)(const TransposeRows<T>&);
+  void (*index_rows)(const IndexRows<T>&);
   void (*sparse_forward)(const SparseForward<T>&);
   void (*layer_backward)(const LayerBackward<T>&);
   // Returns the sum of the rows' losses, each times its sample weight.

@@ -61,6 +61,39 @@ PARMLP_INLINE void with_panel_group(const PanelLayout& layout, index_t first, in
   }
 }
 
+// Where the group's panels of a matrix begin. The compiler may not know that they have one base: it would
+// work out every vector's address from it, in twice as many instructions as there are multiplications.
+template <class T, class Group>
+struct GroupPanels {
+  static constexpr index_t kLength = 32 / sizeof(T);
+  // Values before a row, in a panel of kBase + 1 vectors and in one of kBase.
+  struct Row {
+    index_t in_wide, in_narrow;
+  };
+  const T* panels[Group::kPanels];
+
+  PARMLP_INLINE GroupPanels(const T* first, index_t rows) {
+#pragma GCC unroll 8
+    for (int p = 0; p < Group::kPanels; ++p) {
+      panels[p] = first;
+      asm("" : "+r"(panels[p]));
+      first += (p < Group::kWide ? Group::kBase + 1 : Group::kBase) * rows * kLength;
+    }
+  }
+  PARMLP_INLINE Row row(index_t row) const {
+    Row place{row * (Group::kBase + 1) * kLength, row * Group::kBase * kLength};
+    asm("" : "+r"(place.in_wide), "+r"(place.in_narrow));
+    return place;
+  }
+  PARMLP_INLINE const T* vector(const Row& row, int i) const {
+    const bool wide = i < Group::kInWide;
+    const int vectors = wide ? Group::kBase + 1 : Group::kBase;
+    const int panel = wide ? i / vectors : Group::kWide + (i - Group::kInWide) / vectors;
+    const int lane = wide ? i % vectors : (i - Group::kInWide) % vectors;
+    return panels[panel] + (wide ? row.in_wide : row.in_narrow) + lane * kLength;
+  }
+};
+
 // One row of sums of the group's panels, in registers.
 template <class T, class Group>
 struct RowSums {
@@ -78,240 +111,247 @@ struct RowSums {
 #pragma GCC unroll 16
     for (int i = 0; i < Group::kVectors; ++i) store(Group::place(sums, rows, row, i), acc[i]);
   }
-  // += scale * b[row]
-  PARMLP_INLINE void add(T scale, const T* b, index_t rows, index_t row) {
-    const Vec<T> s = splat(scale);
+  // w[row] moves by plain sgd, with these as its gradient's sums.
+  PARMLP_INLINE void step_from(const SolverStep<T>& step, T* w, index_t rows, index_t row) const {
 #pragma GCC unroll 16
-    for (int i = 0; i < Group::kVectors; ++i) acc[i] = fma(s, load(Group::place(b, rows, row, i)), acc[i]);
-  }
-};
-
-// Asks for the entries of a row that is due in some 512 entries' time, and for its place in the CSR arrays
-// twice as early: rows come in random order, so each is several misses that nothing else hides.
-template <class T>
-class RowPrefetch {
- public:
-  PARMLP_INLINE explicit RowPrefetch(const TransposeRows<T>& args)
-      : args_(args), known_(args.rows + args.rows_to_come) {
-    const index_t entries = args.x.starts[args.x.rows];
-    const index_t rows = 512 * args.x.rows / (entries < 1 ? 1 : entries);
-    ahead_ = rows < 2 ? 2 : rows > 32 ? 32 : rows;
-  }
-
-  PARMLP_INLINE void fetch_after(index_t row) const {
-    const index_t far = row + 2 * ahead_, near = row + ahead_;
-    if (far < known_) __builtin_prefetch(args_.x.starts + args_.row_ids[far]);
-    if (near >= known_) return;
-    const index_t id = args_.row_ids[near];
-    for (index_t e = args_.x.starts[id]; e < args_.x.starts[id + 1]; e += 16) {
-      __builtin_prefetch(args_.x.columns + e);
-      __builtin_prefetch(args_.x.values + e);
+    for (int i = 0; i < Group::kVectors; ++i) {
+      T* const place = Group::place(w, rows, row, i);
+      const Vec<T> old = load(place);
+      Vec<T> none{};
+      store(place, Sgd<T>::update(step, old, mean_gradient(step, T(0), old, acc[i]), none, none, false));
     }
   }
-
- private:
-  const TransposeRows<T>& args_;
-  const index_t known_;
-  index_t ahead_;
+  // += scale * b[row]
+  PARMLP_INLINE void add(T scale, const GroupPanels<T, Group>& b, index_t row) {
+    const Vec<T> s = splat(scale);
+    const typename GroupPanels<T, Group>::Row place = b.row(row);
+#pragma GCC unroll 16
+    for (int i = 0; i < Group::kVectors; ++i) acc[i] = fma(s, load(b.vector(place, i)), acc[i]);
+  }
 };
 
-// A counting sort by feature. starts[f + 2] counts, then starts[f + 1] is where the feature's next entry
-// goes, which leaves it at the feature's end.
+// Every entry sets its row's bit and writes the start of the block after its own, where the last one wins;
+// blocks without entries take their predecessor's. No branch depends on the data.
 template <class T>
-static void transpose_rows(const TransposeRows<T>& args) {
-  const index_t features = args.x.features;
-  int* const starts = args.starts;
-  for (index_t f = 0; f < features + 2; ++f) starts[f] = 0;
-  const RowPrefetch<T> prefetch(args);
-  for (index_t r = 0; r < args.rows; ++r) {
-    prefetch.fetch_after(r);
-    const index_t id = args.row_ids[r], end = args.x.starts[id + 1];
-    for (index_t e = args.x.starts[id]; e < end; ++e) ++starts[args.x.columns[e] + 2];
-  }
-  int sum = 0;
-  for (index_t f = 2; f < features + 2; ++f) {
-    sum += starts[f];
-    starts[f] = sum;
-  }
-  for (index_t r = 0; r < args.rows; ++r) {
-    const index_t id = args.row_ids[r], end = args.x.starts[id + 1];
-    const auto row = static_cast<decltype(SparseEntry<T>::row)>(args.first_row + r);
-    for (index_t e = args.x.starts[id]; e < end; ++e) {
-      args.entries[starts[args.x.columns[e] + 1]++] = {row, args.x.values[e]};
+static void index_rows(const IndexRows<T>& args) {
+  const int shift = sparse_block_shift(args.x.features);
+  const index_t blocks = sparse_blocks(args.x.features);
+  RowMask* const masks = args.masks;
+  for (index_t f = 0; masks && f < args.x.features; ++f) masks[f] = 0;
+  int* starts = args.out.block_starts;
+  for (index_t r = 0; r < args.rows; ++r, starts += blocks + 1) {
+    if (r < args.ahead.rows) __builtin_prefetch(args.x.starts + args.ahead.row_ids[r]);
+    const index_t id = args.row_ids ? args.row_ids[r] : args.first_row + r;
+    const index_t begin = args.x.starts[id], entries = args.x.starts[id + 1] - begin;
+    const int* const columns = args.x.columns + begin;
+    args.out.begins[r] = begin;
+    for (index_t b = 0; b <= blocks; ++b) starts[b] = 0;
+    for (index_t e = 0; e < entries; ++e) {
+      const int column = columns[e];
+      starts[(column >> shift) + 1] = static_cast<int>(e) + 1;
+      if (masks) masks[column] |= RowMask{1} << r;
+      asm("" : "+r"(e));  // or GCC makes it a scatter instruction, which is slower
+    }
+    int last = 0;
+    for (index_t b = 1; b <= blocks; ++b) {
+      last = starts[b] > last ? starts[b] : last;
+      starts[b] = last;
     }
   }
 }
 
-// Features are taken in blocks, whose weights stay in L1 while the rows go by: 64, or so many more that a
-// row has at most kMostBlocks.
-constexpr index_t kMostBlocks = 32;
-PARMLP_INLINE int block_shift(index_t features) {
-  int shift = 6;
-  while (((features - 1) >> shift) >= kMostBlocks) ++shift;
-  return shift;
-}
+// Weights that forward takes at a time, in whole blocks, while the rows go by. A row's list of entries costs
+// some 45 cycles besides its terms, so that longer lists pay although they come from L2: 784-100-10 in blocks
+// of 32, 64 and 128 features took 0.70, 0.56 and 0.53 us a row on a Zen 4.
+constexpr index_t kSparseForwardBytes = index_t{52} << 10;
 
-// Where a row's entries of each block begin; starts[blocks] is their number. Every entry writes the start of
-// the block after its own, the last one wins, and blocks without entries take their predecessor's: no branch
-// depends on the data.
-PARMLP_INLINE void find_block_starts(const int* columns, index_t entries, int shift, index_t blocks,
-                                     int* starts) {
-  for (index_t b = 0; b <= blocks; ++b) starts[b] = 0;
-  for (index_t e = 0; e < entries; ++e) {
-    starts[(columns[e] >> shift) + 1] = static_cast<int>(e) + 1;
-    asm("" : "+r"(e));  // or GCC makes it a scatter instruction, which is slower
-  }
-  int last = 0;
-  for (index_t b = 1; b <= blocks; ++b) {
-    last = starts[b] > last ? starts[b] : last;
-    starts[b] = last;
-  }
-}
-
-// Rows whose sums share L1 with a block of weights.
+// Rows whose sums share L1 with the weights.
 constexpr index_t kSparseForwardRows = 32;
 constexpr index_t kSparseSums = kSparseForwardRows * 128;
 
-// Some rows of a sparse minibatch, and where their entries of each block of features begin.
-struct BlockedRows {
-  index_t rows;
-  index_t blocks;
-  index_t begin[kSparseForwardRows];
-  int block_starts[kSparseForwardRows][kMostBlocks + 1];
-};
+// Asks for every so many-th line of row r of those ahead, from line `part` on. Rows come in random order, so
+// that no hardware prefetcher sees them coming, and they have to be asked for a few lines at a time: of a
+// burst of 64 a Zen 4 drops up to a half.
+template <class T>
+PARMLP_INLINE void fetch_entries(const SparseForward<T>& args, index_t r, index_t part, index_t parts) {
+  constexpr index_t kColumns = 64 / sizeof(int), kValues = 64 / sizeof(T);
+  if (r >= args.ahead.rows) return;
+  const index_t id = args.ahead.row_ids[r], begin = args.x.starts[id], end = args.x.starts[id + 1];
+  if (begin == end) return;
+  for (index_t e = begin + part * kColumns; e < end + kColumns - 1; e += parts * kColumns) {
+    __builtin_prefetch(args.x.columns + (e < end ? e : end - 1), 0, 2);
+  }
+  for (index_t e = begin + part * kValues; e < end + kValues - 1; e += parts * kValues) {
+    __builtin_prefetch(args.x.values + (e < end ? e : end - 1), 0, 2);
+  }
+}
 
 // sums (rows, columns) = x W for the group's panels, W's and the sums' first given.
 template <class Group, class T>
-__attribute__((noinline)) static void sparse_product(const BlockedRows& rows, const SparseRows<T>& x,
-                                                     const T* weights, T* sums, index_t columns) {
-  for (index_t block = 0; block < rows.blocks; ++block) {
+__attribute__((noinline)) static void sparse_product(const SparseForward<T>& args, index_t first, index_t end,
+                                                     const T* weights, T* sums, index_t columns, bool fetch) {
+  const index_t blocks = sparse_blocks(args.x.features);
+  const index_t block_bytes = (Group::kVectors * index_t{32}) << sparse_block_shift(args.x.features);
+  const index_t step = kSparseForwardBytes < block_bytes ? 1 : kSparseForwardBytes / block_bytes;
+  const GroupPanels<T, Group> w(weights, args.x.features);
+  const int* const columns_of = args.x.columns;
+  const T* const values = args.x.values;
+  for (index_t block = 0; block < blocks; block += step) {
+    const index_t next = block + step < blocks ? block + step : blocks;
     T* row_sums = sums;
-    for (index_t r = 0; r < rows.rows; ++r, row_sums += columns) {
-      const int* starts = rows.block_starts[r] + block;
-      if (starts[0] == starts[1] && block > 0) continue;
+    for (index_t r = first; r < end; ++r, row_sums += columns) {
+      const int* const starts = args.rows.block_starts + r * (blocks + 1);
+      if (fetch) fetch_entries(args, r, block / step, (blocks - 1) / step + 1);
+      if (starts[block] == starts[next] && block > 0) continue;
       RowSums<T, Group> sum;
       if (block == 0) {
         sum.zero();
       } else {
         sum.load_from(row_sums, 1, 0);
       }
-      for (index_t e = rows.begin[r] + starts[0]; e < rows.begin[r] + starts[1]; ++e) {
-        sum.add(x.values[e], weights, x.features, x.columns[e]);
+      const index_t begin = args.rows.begins[r];
+      for (index_t e = begin + starts[block]; e < begin + starts[next]; ++e) {
+        sum.add(values[e], w, columns_of[e]);
       }
       sum.store_to(row_sums, 1, 0);
     }
   }
 }
 
-// The rows [first, end) of args for panels of at most kSparseTileColumns columns.
-template <class T>
-PARMLP_INLINE void sparse_forward_rows(const SparseForward<T>& args, index_t first, index_t end,
-                                       index_t first_panel, index_t end_panel) {
-  const LayerForward<T>& layer = args.layer;
-  const PanelLayout& layout = layer.layout;
-  const index_t column = layout.first_column(first_panel);
-  const index_t columns = layout.first_column(end_panel) - column;
-  const int shift = block_shift(layout.rows);
-  alignas(64) T sums[kSparseSums];
-  BlockedRows rows;
-  rows.rows = end - first;
-  rows.blocks = ((layout.rows - 1) >> shift) + 1;
-  for (index_t r = 0; r < rows.rows; ++r) {
-    const index_t id = args.row_ids ? args.row_ids[first + r] : args.first_row + first + r;
-    rows.begin[r] = args.x.starts[id];
-    find_block_starts(args.x.columns + rows.begin[r], args.x.starts[id + 1] - rows.begin[r], shift,
-                      rows.blocks, rows.block_starts[r]);
-  }
-  for (index_t panel = first_panel; panel < end_panel; panel += kMostPanels) {
-    const index_t panels = end_panel - panel < kMostPanels ? end_panel - panel : kMostPanels;
-    const index_t at = layout.first_column(panel);
-    with_panel_group(layout, panel, panels, [&](auto group) {
-      sparse_product<decltype(group)>(rows, args.x, layer.weights + at * layout.rows, sums + at - column,
-                                      columns);
-    });
-  }
-  finish_forward(layer, first, rows.rows, column, columns, sums);
-}
-
 template <class T>
 static void sparse_forward(const SparseForward<T>& args) {
   const LayerForward<T>& layer = args.layer;
-  const index_t most = kSparseTileColumns / layer.layout.width(0);
-  for (index_t panel = layer.first_panel; panel < layer.end_panel; panel += most) {
-    const index_t end_panel = panel + most < layer.end_panel ? panel + most : layer.end_panel;
-    const index_t columns = layer.layout.first_column(end_panel) - layer.layout.first_column(panel);
+  const PanelLayout& layout = layer.layout;
+  const index_t most = kSparseTileColumns / layout.width(0);
+  alignas(64) T sums[kSparseSums];
+  for (index_t first_panel = layer.first_panel; first_panel < layer.end_panel; first_panel += most) {
+    const index_t end_panel = first_panel + most < layer.end_panel ? first_panel + most : layer.end_panel;
+    const index_t column = layout.first_column(first_panel);
+    const index_t columns = layout.first_column(end_panel) - column;
     const index_t fit = kSparseSums / columns;
     const index_t step = fit < kSparseForwardRows ? fit : kSparseForwardRows;
     for (index_t r = 0; r < layer.rows; r += step) {
-      sparse_forward_rows(args, r, r + step < layer.rows ? r + step : layer.rows, panel, end_panel);
+      const index_t end = r + step < layer.rows ? r + step : layer.rows;
+      for (index_t panel = first_panel; panel < end_panel; panel += kMostPanels) {
+        const index_t panels = end_panel - panel < kMostPanels ? end_panel - panel : kMostPanels;
+        const index_t at = layout.first_column(panel);
+        with_panel_group(layout, panel, panels, [&](auto group) {
+          sparse_product<decltype(group)>(args, r, end, layer.weights + at * layout.rows, sums + at - column,
+                                          columns, panel == 0);
+        });
+      }
+      finish_forward(layer, r, end - r, column, columns, sums);
     }
   }
 }
 
-// Rows of deltas, 15 vectors wide, that stay in L1 while a block of features takes its sums from them (30
-// KB).
-constexpr index_t kSparseDeltaRows = 64;
+// Features whose sums are taken together.
+constexpr index_t kSparseFeatures = 64;
 
-// sums (features, columns) (+)= A^T D for the group's panels and the rows of some tiles. Features that are
-// not touched are left alone.
+// Some features of some rows of the batch: at most as many rows as a mask has bits. Their deltas, 15 vectors
+// wide, stay in L1 (30 KB) while the features take their sums from them.
+template <class T>
+struct MaskedRows {
+  index_t first_row;  // in the panels of deltas
+  const T** next_values;
+  RowMask masks[kSparseFeatures];
+};
+
+// sums (features, columns) (+)= A^T D for a group of panels from `column` on, or with `update` plain sgd's
+// step on the weights instead of the sums. A feature's values are found row by row: each row's come in order
+// of their features. Features that are not touched are left alone.
 template <class Group, class T>
-__attribute__((noinline)) static void add_features(const WeightTile<T>& tile, index_t first_tile,
-                                                   index_t end_tile, const bool* touched, const T* deltas,
-                                                   T* sums) {
-  const SparseColumns<T>* const tiles = tile.sparse.tiles;
-  const index_t features = tile.end_row - tile.first_row, rows = tile.panel_rows;
+__attribute__((noinline)) static void add_features(const WeightTile<T>& tile, index_t column,
+                                                   const MaskedRows<T>& rows, bool first, bool update,
+                                                   const bool* touched, T* sums) {
+  const GroupPanels<T, Group> deltas(tile.delta_panels + column * tile.panel_rows, tile.panel_rows);
+  const index_t features = tile.end_row - tile.first_row;
+  const T** const next_values = rows.next_values;
   for (index_t f = 0; f < features; ++f) {
-    if (!touched[f]) continue;
+    RowMask mask = rows.masks[f];
+    if (!touched[f] || (mask == 0 && !first && !update)) continue;
     RowSums<T, Group> sum;
-    if (first_tile == 0) {
+    if (first) {
       sum.zero();
     } else {
       sum.load_from(sums, features, f);
     }
-    for (index_t t = first_tile; t < end_tile; ++t) {
-      const int* const starts = tiles[t].starts + tile.first_row + f;
-      const SparseEntry<T>* const entries = tiles[t].entries;
-      for (index_t e = starts[0]; e < starts[1]; ++e) sum.add(entries[e].value, deltas, rows, entries[e].row);
+    for (; mask != 0; mask &= mask - 1) {
+      const index_t row = __builtin_ctzll(mask);
+      sum.add(*next_values[row]++, deltas, rows.first_row + row);
     }
-    sum.store_to(sums, features, f);
+    if (update) {
+      sum.step_from(tile.step, tile.weights + column * tile.layout.rows, tile.layout.rows,
+                    tile.first_row + f);
+    } else {
+      sum.store_to(sums, features, f);
+    }
+  }
+}
+
+// The masks of some features in neighbouring tiles, as those of one.
+PARMLP_INLINE void join_masks(const RowMask* masks, index_t stride, index_t tiles, index_t tile_rows,
+                              index_t features, RowMask* joined) {
+  for (index_t f = 0; f < features; ++f) joined[f] = masks[f];
+  for (index_t t = 1; t < tiles; ++t) {
+    for (index_t f = 0; f < features; ++f) joined[f] |= masks[t * stride + f] << (t * tile_rows);
+  }
+}
+
+// At most kSparseFeatures of a tile's features, for the panels of a group.
+template <class Group, class T>
+PARMLP_INLINE void sparse_features(WeightTile<T> tile, index_t panel, index_t panels) {
+  const PanelLayout& layout = tile.layout;
+  const SparseInput<T>& input = tile.sparse;
+  const index_t features = tile.end_row - tile.first_row;
+  alignas(64) T sums[kSparseFeatures * kMostPanels * PanelLayout::kMaxVectors * Simd<T>::kLength];
+  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit; the
+  // others are updated from registers.
+  const bool in_place = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
+                        !tile.step.has_momentum && tile.step.alpha == 0;
+  bool touched[kSparseFeatures];
+  for (index_t f = 0; f < features; ++f) {
+    RowMask any = !in_place;
+    for (index_t t = 0; t < input.tiles; ++t) any |= input.masks[t * layout.rows + tile.first_row + f];
+    touched[f] = any != 0;
+  }
+  const index_t column = layout.first_column(panel);
+  MaskedRows<T> rows;
+  const index_t step = kMaxTileRows / input.tile_rows;
+  for (index_t t = 0; t < input.tiles; t += step) {
+    const bool last = t + step >= input.tiles;
+    join_masks(input.masks + t * layout.rows + tile.first_row, layout.rows, last ? input.tiles - t : step,
+               input.tile_rows, features, rows.masks);
+    rows.first_row = tile.panel_row + t * input.tile_rows;
+    rows.next_values = input.next_values + t * input.tile_rows;
+    add_features<Group>(tile, column, rows, t == 0, last && in_place, touched, sums);
+  }
+  if (in_place) tile.end_row = tile.first_row;  // the biases are left
+  for (index_t p = panel; p < panel + panels; ++p) {
+    finish_weight_panel(tile, p, sums + (layout.first_column(p) - column) * features);
   }
 }
 
 template <class T>
 static void sparse_weight_tile(const WeightTile<T>& tile) {
   const PanelLayout& layout = tile.layout;
-  const index_t features = tile.end_row - tile.first_row;
-  const SparseColumns<T>* const row_tiles = tile.sparse.tiles;
-  alignas(64) T sums[kSparseBlockRows * kMostPanels * PanelLayout::kMaxVectors * Simd<T>::kLength];
-  // Without momentum, penalty or decay a weight whose gradient is zero stays as it is, bit for bit.
-  const bool skip = tile.use == GradientUse::update && tile.step.solver == Solver::sgd &&
-                    !tile.step.has_momentum && tile.step.alpha == 0;
-  bool touched[kSparseBlockRows];
-  for (index_t f = 0; f < features; ++f) {
-    int entries = 0;
-    const index_t feature = tile.first_row + f;
-    for (index_t t = 0; skip && t < tile.sparse.count; ++t) {
-      entries += row_tiles[t].starts[feature + 1] - row_tiles[t].starts[feature];
-    }
-    touched[f] = !skip || entries > 0;
-  }
-  const index_t fit = kSparseDeltaRows / tile.sparse.tile_rows;
-  const index_t step = fit < 1 ? 1 : fit;
-
+  const SparseInput<T>& input = tile.sparse;
+  const index_t blocks = sparse_blocks(layout.rows);
+  const int* const starts = input.rows.block_starts + (tile.first_row >> sparse_block_shift(layout.rows));
   for (index_t panel = tile.first_panel; panel < tile.end_panel; panel += kMostPanels) {
     const index_t left = tile.end_panel - panel;
     const index_t panels = left < kMostPanels ? left : kMostPanels;
-    const T* const deltas = tile.delta_panels + layout.first_column(panel) * tile.panel_rows;
+    for (index_t r = 0; r < tile.batch; ++r) {
+      input.next_values[r] = input.values + input.rows.begins[r] + starts[r * (blocks + 1)];
+    }
     with_panel_group(layout, panel, panels, [&](auto group) {
-      for (index_t first = 0; first < tile.sparse.count; first += step) {
-        const index_t end = first + step < tile.sparse.count ? first + step : tile.sparse.count;
-        add_features<decltype(group)>(tile, first, end, touched, deltas, sums);
+      WeightTile<T> part = tile;
+      for (index_t row = tile.first_row; row < tile.end_row; row += kSparseFeatures) {
+        part.first_row = row;
+        part.end_row = row + kSparseFeatures < tile.end_row ? row + kSparseFeatures : tile.end_row;
+        sparse_features<decltype(group)>(part, panel, panels);
       }
     });
-    for (index_t p = panel; p < panel + panels; ++p) {
-      const index_t at = layout.first_column(p) - layout.first_column(panel);
-      finish_weight_panel(tile, p, sums + at * features, skip ? touched : nullptr);
-    }
   }
 }
 

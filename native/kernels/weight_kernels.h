@@ -60,6 +60,12 @@ struct Flag {
   static constexpr bool value = kValue;
 };
 
+// What the solver takes: the gradient's mean over the minibatch, with that of the penalty.
+template <class T>
+PARMLP_INLINE Vec<T> mean_gradient(const SolverStep<T>& step, T alpha, Vec<T> weights, Vec<T> sums) {
+  return fma(splat(alpha), weights, sums) * step.inverse_weight;
+}
+
 // n values (whole vectors) of weights or biases, with their gradient sums; kKeep leaves the new values in
 // `sums`. Returns sum w^2 if kPenalty: for weights under an L2 penalty.
 template <class T, class SolverFunctor, bool kKeep, bool kPenalty>
@@ -70,7 +76,7 @@ PARMLP_INLINE double solve(const SolverStep<T>& step, index_t n, T* w, T* m, T* 
   for (index_t i = 0; i < n; i += kLength) {
     const Vec<T> old = load(w + i);
     if constexpr (kPenalty) squares = fma(old, old, squares);  // a chain that would set the pace
-    const Vec<T> g = fma(splat(alpha), old, load(sums + i)) * step.inverse_weight;
+    const Vec<T> g = mean_gradient(step, alpha, old, load(sums + i));
     Vec<T> first{}, second{};
     if constexpr (SolverFunctor::kMoments > 0) first = load(m + i);
     if constexpr (SolverFunctor::kMoments > 1) second = load(v + i);
@@ -104,10 +110,9 @@ struct alignas(64) BiasSums {
 };
 
 // The solver, or the gradient's way to its buffer, for one panel of a tile. `bias_sums` counts in the tile
-// with row 0; `touched`: rows that have a gradient, null for all.
+// with row 0.
 template <class T>
-PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sums, T* bias_sums,
-                                const bool* touched) {
+PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sums, T* bias_sums) {
   constexpr int kLength = Simd<T>::kLength;
   const index_t width = tile.layout.width(panel);
   const index_t column = tile.layout.first_column(panel);
@@ -133,10 +138,6 @@ PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sum
     using S = decltype(solver);
     for (index_t r = 0, end = 0; r < rows; r = end) {
       end = rows - r < kPenaltyRows ? rows : r + kPenaltyRows;
-      if (touched) {  // then there is no penalty: runs of touched rows, and of others to be left alone
-        for (end = r + 1; end < rows && touched[end] == touched[r];) ++end;
-        if (!touched[r]) continue;
-      }
       const index_t from = r * width;
       const index_t size = (end - r) * width;
       T* const m = offset_unless_null(tile.moment_1, at + from);
@@ -167,8 +168,7 @@ PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sum
 
 // use_gradient() with the biases' gradient from the deltas.
 template <class T>
-PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums,
-                                       const bool* touched) {
+PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums) {
   constexpr int kLength = Simd<T>::kLength;
   BiasSums<T> bias_sums;
   if (tile.use != GradientUse::apply && tile.first_row == 0) {
@@ -182,7 +182,7 @@ PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel,
     }
     for (index_t c = 0; c < vectors; ++c) store(bias_sums.values + c * kLength, total[c]);
   }
-  use_gradient(tile, panel, sums, bias_sums.values, touched);
+  use_gradient(tile, panel, sums, bias_sums.values);
 }
 
 template <class T>
@@ -202,7 +202,7 @@ PARMLP_INLINE void prefetch_weights(const WeightTile<T>& tile, index_t at, index
 
 template <class T>
 static void weight_tile(const WeightTile<T>& tile) {
-  if (tile.sparse.count > 0) return sparse_weight_tile(tile);
+  if (tile.sparse.tiles > 0) return sparse_weight_tile(tile);
   TileSums<T> sums;
   for (index_t panel = tile.first_panel; panel < tile.end_panel; ++panel) {
     if (tile.use != GradientUse::apply) {
@@ -221,7 +221,7 @@ static void weight_tile(const WeightTile<T>& tile) {
                    .depth = tile.batch},
                   vectors, sums.values);
     }
-    finish_weight_panel(tile, panel, sums.values, nullptr);
+    finish_weight_panel(tile, panel, sums.values);
   }
 }
 

@@ -100,8 +100,9 @@ class MinibatchStep {
   void plan(index_t batch);
   void plan_weight_blocks(index_t batch);
   void plan_sparse_blocks();
-  void plan_sparse_columns(index_t row_tiles);
-  SparseInput<T> sparse_input(Range rows, index_t shard) const;
+  void plan_sparse_index(index_t row_tiles);
+  IndexedRows indexed_rows(index_t row);
+  SparseInput<T> sparse_input(const WeightBlock& block, Range rows, index_t shard);
   index_t sparse_panels() const;
   index_t forward_parts(index_t layer) const;
   const Bf16Kernels<T>* bf16() const { return network_.bf16_kernels(); }
@@ -109,6 +110,8 @@ class MinibatchStep {
   bool fits_l2() const;
   bool last_layer_is_narrow() const;
   void gather(Range rows, index_t tile);
+  Range ahead(Range rows) const;
+  RowsAhead sparse_rows_ahead(Range rows) const;
   void fetch_targets(Range rows) const;
   // `prefetch`: rows of the minibatch, or of the next, to be fetched meanwhile.
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
@@ -128,13 +131,12 @@ class MinibatchStep {
   std::vector<Buffers> buffers_;
   std::vector<Bf16Buffers> bf16_buffers_;  // empty without bfloat16
   AlignedBuffer<T> shard_gradients_;
-  // The minibatch's sparse rows by feature, a tile of rows at a time.
-  std::vector<SparseColumns<T>> sparse_columns_;
-  AlignedBuffer<int> sparse_starts_;              // (tiles, sparse_stride_)
-  AlignedBuffer<SparseEntry<T>> sparse_entries_;  // (max_batch, most_entries_)
-  index_t sparse_stride_ = 0;
-  index_t most_entries_ = 0;     // of a row
-  index_t tiles_per_shard_ = 0;  // of partial_gradients
+  // The minibatch's sparse rows, and which of them have a feature, a tile of rows at a time.
+  AlignedBuffer<index_t> sparse_begins_;
+  AlignedBuffer<int> sparse_starts_;
+  AlignedBuffer<RowMask> sparse_masks_;         // (tiles, features)
+  AlignedBuffer<const T*> sparse_next_values_;  // (weight blocks, max_batch)
+  index_t tiles_per_shard_ = 0;                 // of partial_gradients
 
   std::vector<Phase> phases_;
   std::vector<WeightBlock> blocks_;

@@ -22,11 +22,11 @@ class CompressWork final : public PhasedWork {
         for (index_t k = 0; k < out_.features; ++k) count += row[k] != 0;
         out_.starts[static_cast<std::size_t>(r) + 1] = count;
       } else {
-        auto at = static_cast<std::size_t>(out_.starts[static_cast<std::size_t>(r)]);
+        index_t at = out_.starts[static_cast<std::size_t>(r)];
         for (index_t k = 0; k < out_.features; ++k) {
           if (row[k] != 0) {
-            out_.columns[at] = static_cast<int>(k);
-            out_.values[at++] = row[k];
+            out_.columns.data()[at] = static_cast<int>(k);
+            out_.values.data()[at++] = row[k];
           }
         }
       }
@@ -37,8 +37,8 @@ class CompressWork final : public PhasedWork {
     if (!counting_) return false;
     counting_ = false;
     for (std::size_t r = 1; r < out_.starts.size(); ++r) out_.starts[r] += out_.starts[r - 1];
-    out_.columns.resize(static_cast<std::size_t>(out_.starts.back()));
-    out_.values.resize(out_.columns.size());
+    out_.columns = AlignedBuffer<int>(out_.starts.back());
+    out_.values = AlignedBuffer<T>(out_.starts.back());
     return true;
   }
 

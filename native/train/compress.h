@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "network/aligned_buffer.h"
 #include "train/team.h"
 
 namespace parmlp {
@@ -14,8 +15,9 @@ struct CompressedRows {
   index_t rows = 0;
   index_t features = 0;
   std::vector<index_t> starts;
-  std::vector<int> columns;
-  std::vector<T> values;
+  // In huge pages: rows are taken in random order, and every TLB miss holds up the prefetching of entries.
+  AlignedBuffer<int> columns;
+  AlignedBuffer<T> values;
 
   SparseRows<T> view() const { return {rows, features, starts.data(), columns.data(), values.data()}; }
 };

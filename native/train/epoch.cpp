@@ -80,6 +80,9 @@ class PredictWork final : public PhasedWork {
     constexpr index_t kLine = 64 / sizeof(T);
     stride_ = (widest + kLine - 1) / kLine * kLine + kLine;  // never a large power of two
     scratch_ = AlignedBuffer<T>(workers * 2 * kMaxTileRows * stride_);
+    if (x.dense) return;
+    begins_ = AlignedBuffer<index_t>(workers * kMaxTileRows);
+    block_starts_ = AlignedBuffer<int>(workers * kMaxTileRows * (sparse_blocks(x.sparse.features) + 1));
   }
 
   std::int64_t tiles() const override { return (rows_ + kMaxTileRows - 1) / kMaxTileRows; }
@@ -113,8 +116,17 @@ class PredictWork final : public PhasedWork {
           .upcoming = {},
       };
       if (l == 0 && !x_.dense) {
-        network_.kernels().sparse_forward(
-            {.layer = layer, .x = x_.sparse, .row_ids = nullptr, .first_row = first});
+        const index_t blocks = sparse_blocks(x_.sparse.features);
+        const IndexedRows indexed{begins_.data() + worker * kMaxTileRows,
+                                  block_starts_.data() + worker * kMaxTileRows * (blocks + 1)};
+        network_.kernels().index_rows({.x = x_.sparse,
+                                       .row_ids = nullptr,
+                                       .first_row = first,
+                                       .rows = rows,
+                                       .ahead = {},
+                                       .out = indexed,
+                                       .masks = nullptr});
+        network_.kernels().sparse_forward({.layer = layer, .x = x_.sparse, .rows = indexed, .ahead = {}});
       } else {
         network_.kernels().layer_forward(layer);
       }
@@ -135,6 +147,8 @@ class PredictWork final : public PhasedWork {
   T* out_;
   index_t stride_ = 0;
   AlignedBuffer<T> scratch_;
+  AlignedBuffer<index_t> begins_;
+  AlignedBuffer<int> block_starts_;
 };
 
 }  // namespace

@@ -124,6 +124,45 @@ def test_every_schedule(simd: str, schedule: str) -> None:
     assert train("compressed", [200, 40, 5], weighted=True, **options) == dense
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("features", [2048, 2049, 9000])
+def test_many_features(simd: str, features: int, solver: str) -> None:
+    """From 2049 on a block of features has more than the weight kernel takes at a time."""
+    for columns in (9, 130):
+        units = [features, columns, 3]
+        dense, compressed = (
+            train(kind, units, n=90, batch=70, solver=solver) for kind in ("dense", "compressed")
+        )
+        assert compressed == dense, columns
+
+
+@pytest.mark.parametrize("batch", [256, 257, 400])
+def test_large_minibatches(batch: int) -> None:
+    """Up to 256 rows the next minibatch is fetched ahead, then the next tile."""
+    dense, compressed = (
+        train(kind, [60, 40, 5], n=2 * batch + 7, batch=batch) for kind in ("dense", "compressed")
+    )
+    assert compressed == dense
+
+
+def test_rows_without_entries() -> None:
+    team = _core.Team("threads", 2)
+    results = []
+    for make in (KINDS["dense"], KINDS["compressed"]):
+        network = _core.Network([40, 30, 4], "relu", "softmax", "log_loss", "float32")
+        network.set_parameters(
+            [np.full(shape, 0.1, np.float32) for shape in ((40, 30), (30, 4))],
+            [np.arange(n, dtype=np.float32) for n in (30, 4)],
+        )
+        rows = make(np.zeros((50, 40), np.float32), team)
+        y = np.arange(50, dtype=np.int32) % 4
+        order = np.arange(50, dtype=np.int64)
+        loss = network.train_epoch(team, rows, y, order, None, 16, 0.05, "two-phase").loss
+        coefs, intercepts = network.get_parameters()
+        results.append((loss, [part.tobytes() for part in (*coefs, *intercepts)]))
+    assert results[0] == results[1]
+
+
 def test_any_number_of_workers() -> None:
     runs = {
         train("compressed", [300, 100, 10], n=211, batch=50, team=team)

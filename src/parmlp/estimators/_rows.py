@@ -11,15 +11,17 @@ from parmlp import _core
 Array = NDArray[Any]
 
 # Dense and sparse rows give the same bits, so all that follows is about time alone. A nonzero value
-# costs the sparse first layer some 2.5 times as much as any value costs the dense one, which keeps
-# its sums in registers, and every minibatch costs it something besides. benchmarks/sparse, one
-# thread of a Zen 4, relu and adam, 784-64-10 and 784-100-10: 1.05 to 1.3 times as fast at 30 %
-# nonzero from batch 32 on, at batch 10 only at 20 %; 784-30-10 gains little at any batch.
+# costs the sparse first layer more than any value costs the dense one, which keeps its sums in
+# registers, and every minibatch costs it something besides. One thread of a Zen 4; earlier code,
+# relu and adam, 784-64-10 and 784-100-10 (benchmarks/sparse): 1.05 to 1.3 times as fast at
+# 30 % nonzero from batch 32 on, at batch 10 only at 20 %. Since then, on MNIST (19 %) at batch 10:
+# 784-30-10 1.35 times as fast with plain sgd and 1.03 to 1.07 times with adam, whose step on all
+# weights sets the pace; 784-24-10 1.07 and 0.87 times.
 _SPARSE_DENSITY = 0.3
 _SPARSE_DENSITY_OF_SMALL_BATCHES = 0.2
 _SMALL_BATCH = 32
 _LEAST_BATCH = 10
-_LEAST_UNITS = 64
+_LEAST_UNITS = 30
 
 # Compressing reads X twice, about as much time as an epoch of a small network takes.
 _LEAST_EPOCHS_TO_COMPRESS = 3
