@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/inline.h"
+
 namespace parmlp {
 namespace {
 
@@ -167,6 +169,7 @@ template <class T>
 void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
   const index_t layers = network_.layers();
   // In multiply-adds. A tile costs some 100 ns to hand out; 64 of them let 16 workers share a phase evenly.
+  // One worker shares with nobody.
   constexpr index_t kLeast = 32768;
   index_t total = 0;
   for (index_t l = 0; l < layers; ++l) total += network_.place(l).layout.size() * batch;
@@ -185,10 +188,13 @@ void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
       continue;
     }
     index_t height = kMaxTileRows;
-    while (height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
-    for (index_t row = 0; row < layout.rows; row += height) {
+    while (workers_ > 1 && height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
+    // A last tile of one to three rows would have too few sums to hide the latency of a fused multiply-add.
+    const index_t last = std::min(height + 3, kMaxTileRows);
+    for (index_t row = 0, end = 0; row < layout.rows; row = end) {
+      end = layout.rows - row <= last ? layout.rows : row + height;
       for (index_t panel = 0; panel < layout.panels; ++panel) {
-        blocks_.push_back({l, row, std::min(row + height, layout.rows), panel, panel + 1});
+        blocks_.push_back({l, row, end, panel, panel + 1});
       }
     }
   }
@@ -324,6 +330,10 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
         .slope = static_cast<T>(d.leaky_relu_slope),
         .upcoming = {.x = samples_.x,
                      .features = d.layer_units.front(),
+                     .targets = samples_.y ? reinterpret_cast<const char*>(samples_.y)
+                                           : reinterpret_cast<const char*>(samples_.labels),
+                     .target_bytes =
+                         static_cast<index_t>(samples_.y ? d.layer_units.back() * sizeof(T) : sizeof(int)),
                      .row_ids = row_ids_ + prefetch.begin,
                      .rows = r == rows.begin ? prefetch.size() : 0},
     };
@@ -450,9 +460,10 @@ void MinibatchStep<T>::backward(index_t layer, Range rows, index_t first_panel, 
 }
 
 // Asks for the targets of some rows, which the output needs a few microseconds later: in random order each
-// is a miss that nothing else hides.
+// is a miss that nothing else hides. Forced inline, for GCC takes a function that only prefetches for one
+// without effects and drops the call.
 template <class T>
-void MinibatchStep<T>::fetch_targets(Range rows) const {
+PARMLP_INLINE void MinibatchStep<T>::fetch_targets(Range rows) const {
   const index_t outputs = network_.description().layer_units.back();
   for (index_t r = rows.begin; r < rows.end; ++r) {
     const index_t id = row_ids_[r];
@@ -468,7 +479,7 @@ void MinibatchStep<T>::fetch_targets(Range rows) const {
 template <class T>
 void MinibatchStep<T>::rows_to_deltas(Range rows, index_t tile, double* losses) {
   const index_t layers = network_.layers();
-  fetch_targets(rows);
+  if (is_sparse()) fetch_targets(rows);
   gather(rows, tile);
   // While these rows are multiplied, the next tile's are fetched: rows in random order come from memory at
   // some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic hide it.
