@@ -476,16 +476,31 @@ PARMLP_INLINE void MinibatchStep<T>::fetch_targets(Range rows) const {
   }
 }
 
+// The rows that whoever runs this tile will run next: the tile after it, or after the last of a worker's
+// range of tiles the first of the same range in the next minibatch.
+template <class T>
+typename MinibatchStep<T>::Range MinibatchStep<T>::rows_after(Range rows, index_t tile) const {
+  index_t begin = rows.end;
+  if (schedule_ == Schedule::two_phase) {
+    const index_t tiles = (batch_ + tile_rows_ - 1) / tile_rows_;
+    const index_t owner = ((tile + 1) * workers_ - 1) / tiles;
+    if (tile + 1 == tiles * (owner + 1) / workers_) begin = batch_ + tiles * owner / workers_ * tile_rows_;
+  }
+  const index_t end = batch_ + upcoming_;
+  return {std::min(begin, end), std::min(begin + rows.size(), end)};
+}
+
 template <class T>
 void MinibatchStep<T>::rows_to_deltas(Range rows, index_t tile, double* losses) {
   const index_t layers = network_.layers();
   if (is_sparse()) fetch_targets(rows);
   gather(rows, tile);
-  // While these rows are multiplied, the next tile's are fetched: rows in random order come from memory at
-  // some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic hide it.
-  const index_t end = std::min(rows.end + rows.size(), batch_ + upcoming_);
+  // While these rows are multiplied, the worker's next ones are fetched: rows in random order come from
+  // memory at some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic
+  // hide it.
+  const Range next = rows_after(rows, tile);
   for (index_t l = 0; l + 1 < layers; ++l) {
-    forward(l, rows, 0, network_.place(l).layout.panels, l == 0 ? Range{rows.end, end} : Range{0, 0});
+    forward(l, rows, 0, network_.place(l).layout.panels, l == 0 ? next : Range{0, 0});
   }
   output(rows, losses);
   for (index_t l = layers - 1; l > 0; --l) {
