@@ -19,7 +19,9 @@ struct Sigmoid {
   static constexpr bool kNeedsZ = false;
   template <class V>
   PARMLP_INLINE V value(V z) const {
-    return sigmoid(z);
+    V values[1] = {z};
+    sigmoid(values);
+    return values[0];
   }
   template <class V>
   PARMLP_INLINE V derivative(V a, V) const {
@@ -138,6 +140,20 @@ struct Exp {
     return a;
   }
 };
+
+// f(z) of several vectors in place, and how many of them are worth being taken together.
+template <class F, class V, int N>
+PARMLP_INLINE void values(F f, V (&z)[N]) {
+  for (V& value : z) value = f.value(value);
+}
+template <class V, int N>
+PARMLP_INLINE void values(Sigmoid, V (&z)[N]) {
+  sigmoid(z);
+}
+template <class F>
+constexpr int kGroup = 1;
+template <>
+constexpr int kGroup<Sigmoid> = 4;
 
 // Calls visit(functor). Softmax is not element-wise: its layer computes z and softmax() does the rest.
 template <class T, class Visit>

@@ -91,11 +91,13 @@ struct SparseInput {
   const T** next_values = nullptr;  // (batch,) scratch
 };
 
-// Rows of x that a later call will gather.
+// Rows that later calls will gather, and their targets.
 template <class T>
 struct UpcomingRows {
   const T* x;
   index_t features;
+  const char* targets;
+  index_t target_bytes;  // of each row
   const index_t* row_ids;
   index_t rows;
 };

@@ -48,22 +48,33 @@ PARMLP_INLINE void finish_forward(const LayerForward<T>& args, index_t first_row
                                   index_t column, index_t width, const T* sums) {
   constexpr int kLength = Simd<T>::kLength;
   with_activation(args.activation, args.slope, [&](auto activation) {
+    constexpr int kVectors = kGroup<decltype(activation)>;
     // Locals: for all the compiler knows the stores could change args.
     const T* const bias = args.bias + column;
     const index_t stride = args.out_stride;
     T* out = args.out + first_row * stride + column;
     T* z_out = args.z ? args.z + first_row * stride + column : nullptr;
-    for (index_t r = 0; r < rows; ++r) {
-      for (index_t c = 0; c < width; c += kLength) {
-        const Vec<T> z = load(sums + c) + load(bias + c);
+    const T* const end = sums + rows * width;
+    for (index_t c = 0; sums < end;) {
+      // Past the end of the last group the sums are those of no row, and their values are dropped.
+      Vec<T> z[kVectors];
+      T* to[kVectors];
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) {
+        z[i] = load(sums + i * kLength) + load(bias + c);
+        to[i] = out + c;
         if constexpr (activation.kNeedsZ) {
-          if (z_out) store(z_out + c, z);
+          if (z_out) store(z_out + c, z[i]);
         }
-        store(out + c, activation.value(z));
+        c += kLength;
+        if (c == width) {
+          c = 0;
+          out += stride;
+          if (z_out) z_out += stride;
+        }
       }
-      sums += width;
-      out += stride;
-      if (z_out) z_out += stride;
+      values(activation, z);
+      for (int i = 0; i < kVectors && sums < end; ++i, sums += kLength) store(to[i], z[i]);
     }
   });
 }

@@ -45,7 +45,9 @@ class LineStream {
 
   PARMLP_INLINE void open_row() {
     if (row_ == rows_.rows) return;
-    at_ = rows_.x + rows_.row_ids[row_] * rows_.features;
+    const index_t id = rows_.row_ids[row_];
+    __builtin_prefetch(rows_.targets + id * rows_.target_bytes, 0, 2);
+    at_ = rows_.x + id * rows_.features;
     end_ = at_ + rows_.features - 1;
   }
 

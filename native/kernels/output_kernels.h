@@ -2,28 +2,46 @@
 
 namespace parmlp::PARMLP_TARGET {
 
-// softmax over the first `units` of a padded row, in place. Lanes first, then the lanes in order: one
-// order of summation on every target. Padding lanes are left at zero.
+// The first `count` lanes of a, the others of b.
 template <class T>
-PARMLP_INLINE void softmax_row(T* row, index_t units) {
-  constexpr int kLength = Simd<T>::kLength;
-  T largest = row[0];
-  for (index_t j = 1; j < units; ++j) largest = row[j] > largest ? row[j] : largest;
-  Vec<T> lanes{};
-  for (index_t j = 0; j < units; j += kLength) {
-    const Vec<T> e = exp(load(row + j) - largest);
-    const Vec<T> kept = lane_ids<T>() < static_cast<decltype(lane_ids<T>()[0] + 0)>(units - j) ? e : Vec<T>{};
-    lanes += kept;
-    store(row + j, kept);
-  }
-  T total = 0;
-  for (int lane = 0; lane < kLength; ++lane) total += lanes[lane];
-  for (index_t j = 0; j < units; j += kLength) store(row + j, load(row + j) / total);
+PARMLP_INLINE Vec<T> first_lanes(index_t count, Vec<T> a, Vec<T> b) {
+  const auto lanes = lane_ids<T>();
+  return lanes < static_cast<decltype(lanes[0] + 0)>(count < Simd<T>::kLength ? count : Simd<T>::kLength) ? a
+                                                                                                          : b;
 }
 
+// softmax over the first `units` of padded rows, in place. Lanes first, then the lanes in order: one order of
+// summation on every target. Padding lanes are left at zero. Each pass goes over all rows, whose chains of
+// dependent operations overlap.
 template <class T>
 static void softmax(T* out, index_t out_stride, index_t rows, index_t units) {
-  for (index_t r = 0; r < rows; ++r) softmax_row(out + r * out_stride, units);
+  constexpr int kLength = Simd<T>::kLength;
+  for (index_t r = 0; r < rows; ++r) {
+    T* const row = out + r * out_stride;
+    const Vec<T> first = splat(row[0]);
+    Vec<T> most = first;
+    for (index_t j = 0; j < units; j += kLength) {
+      const Vec<T> z = first_lanes<T>(units - j, load(row + j), first);
+      most = z > most ? z : most;
+    }
+    T largest = most[0];
+    for (int lane = 1; lane < kLength; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+    for (index_t j = 0; j < units; j += kLength) store(row + j, load(row + j) - largest);
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    T* const row = out + r * out_stride;
+    for (index_t j = 0; j < units; j += kLength) {
+      store(row + j, first_lanes<T>(units - j, exp(load(row + j)), Vec<T>{}));
+    }
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    T* const row = out + r * out_stride;
+    Vec<T> lanes{};
+    for (index_t j = 0; j < units; j += kLength) lanes += load(row + j);
+    T total = 0;
+    for (int lane = 0; lane < kLength; ++lane) total += lanes[lane];
+    for (index_t j = 0; j < units; j += kLength) store(row + j, load(row + j) / total);
+  }
 }
 
 // Probabilities are kept away from 0 and 1 as scikit-learn does before the logarithm; NaN stays NaN.
@@ -102,10 +120,7 @@ PARMLP_INLINE Vec<T> load_targets(const T* y, int label, index_t first_unit, ind
 // value - target in the lanes of units that exist, 0 in the padding.
 template <class T>
 PARMLP_INLINE Vec<T> residual(Vec<T> value, Vec<T> target, index_t first_unit, index_t units) {
-  const auto lanes = lane_ids<T>();
-  const index_t left = units - first_unit;
-  const auto count = static_cast<decltype(lanes[0] + 0)>(left < Simd<T>::kLength ? left : Simd<T>::kLength);
-  return lanes < count ? value - target : Vec<T>{};
+  return first_lanes<T>(units - first_unit, value - target, Vec<T>{});
 }
 
 // The deltas of all rows, and the squared residuals of all units, by lanes, where the loss is made of them.

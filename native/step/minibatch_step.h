@@ -117,6 +117,7 @@ class MinibatchStep {
   void forward(index_t layer, Range rows, index_t first_panel, index_t end_panel, Range prefetch = {0, 0});
   void output(Range rows, double* losses);
   void backward(index_t layer, Range rows, index_t first_panel, index_t end_panel);
+  Range rows_after(Range rows, index_t tile) const;
   void rows_to_deltas(Range rows, index_t tile, double* losses);
   Bf16Rows bf16_rows(index_t layer, index_t row);
   void sparse_forward(Range rows, index_t first_panel, index_t end_panel);
