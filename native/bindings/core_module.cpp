@@ -711,7 +711,7 @@ NB_MODULE(_core, m) {
       .def("recall", &PyNetwork::recall, "slot"_a)
       .def("parameters_finite", &PyNetwork::parameters_finite)
       .def("train_epoch", &PyNetwork::train_epoch, "team"_a, "X"_a, "y"_a, "order"_a.none(),
-           "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a,
+           "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a, nb::kw_only(),
            "adaptive_workers"_a = true, "stop"_a.none() = nb::none())
       .def("predict", &PyNetwork::predict, "team"_a, "X"_a);
 }

@@ -132,6 +132,7 @@ class Network:
         batch_size: int,
         learning_rate: float,
         schedule: str,
+        *,
         adaptive_workers: bool = True,
         stop: StopFlag | None = None,
     ) -> EpochResult: ...

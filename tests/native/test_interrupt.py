@@ -164,7 +164,7 @@ stop, ended = _core.StopFlag(), []
 def train():
     try:
         network.train_epoch(_core.Team("threads", 2), X, y, order, None, rows, 0.1, "two-phase",
-                            stop)
+                            stop=stop)
     except KeyboardInterrupt:
         ended.append(time.monotonic())
 thread = threading.Thread(target=train)
@@ -181,7 +181,7 @@ before = network.get_parameters()[0][0]
 train()
 assert len(ended) == 2
 np.testing.assert_array_equal(network.get_parameters()[0][0], before)
-network.train_epoch(_core.Team("serial", 1), X, y, order[:99], None, 9, 0.1, "two-phase", None)
+network.train_epoch(_core.Team("serial", 1), X, y, order[:99], None, 9, 0.1, "two-phase", stop=None)
 assert not np.array_equal(network.get_parameters()[0][0], before)
 """,
         timeout=60,

@@ -129,8 +129,8 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 run.batch_size,
                 run.learning_rate.current,
                 estimator.schedule,
-                estimator.adaptive_threads,
-                run.stop,
+                adaptive_workers=estimator.adaptive_threads,
+                stop=run.stop,
             )
             _record(estimator, run, result)
             finite = math.isfinite(result.loss) and network.parameters_finite()
