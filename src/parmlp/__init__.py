@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         fit_many,
     )
     from parmlp.model_files import load_model, save_model
+    from parmlp.profiling import StepProfile, profile_steps
 
     __version__: str
 
@@ -26,10 +27,12 @@ __all__ = [
     "FitManyError",
     "MLPClassifier",
     "MLPRegressor",
+    "StepProfile",
     "__version__",
     "datasets",
     "fit_many",
     "load_model",
+    "profile_steps",
     "save_model",
 ]
 
@@ -39,7 +42,9 @@ _HOME = {
     "MLPClassifier": "parmlp.estimators",
     "MLPRegressor": "parmlp.estimators",
     "fit_many": "parmlp.estimators",
+    "StepProfile": "parmlp.profiling",
     "load_model": "parmlp.model_files",
+    "profile_steps": "parmlp.profiling",
     "save_model": "parmlp.model_files",
 }
 

@@ -154,6 +154,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     _no_improvement_count: int
     _session: Session | None
+    _step_profile: _core.StepProfile | None = None  # what profile_steps has its copy train with
 
     @abstractmethod
     def __init__(self, **parameters: Any) -> None:

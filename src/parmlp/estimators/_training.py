@@ -131,6 +131,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 estimator.schedule,
                 adaptive_workers=estimator.adaptive_threads,
                 stop=run.stop,
+                profile=estimator._step_profile,
             )
             _record(estimator, run, result)
             finite = math.isfinite(result.loss) and network.parameters_finite()
