@@ -105,7 +105,7 @@ class Cell:
 
 
 def cell_key(experiment: str, cell: Cell) -> str:
-    """A name for a cell of an experiment that is the same in every run and version: 16 hex digits."""
+    """A name for a cell of an experiment, the same in every run: 16 hexadecimal digits."""
     document = json.dumps([experiment, dataclasses.asdict(cell)], sort_keys=True)
     return hashlib.sha256(document.encode()).hexdigest()[:16]
 
@@ -139,7 +139,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of correctly classified rows after the last epoch; None where there are no such rows."""
+    """Shares of correctly classified rows after the last epoch; None without such rows."""
 
     test: float | None
     validation: float | None

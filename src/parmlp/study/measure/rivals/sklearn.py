@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class Sklearn:
     """``partial_fit`` a pass; what it would do once a fit (validation, one-hot) is left out."""
 
-    def available(self, cell: Cell) -> str | None:
-        if cell.configuration.loss != "log_loss":
+    def available(self, workload: Workload) -> str | None:
+        if workload.configuration.loss != "log_loss":
             return "scikit-learn cannot train sigmoid outputs with the mean squared error"
         return missing("sklearn")
 
@@ -39,11 +39,11 @@ class Sklearn:
         rows_now: list[Array] = []
         initial = iter(list(zip(work.coefs, work.intercepts, strict=True)))
 
-        class GivenRows(MLPClassifier):
+        class GivenRows(MLPClassifier):  # type: ignore[misc]
             """scikit-learn's loop on the given rows from the given initial weights."""
 
             def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-                self.classes_ = range(work.cell.layers[-1])
+                self.classes_ = range(work.layers[-1])
                 rows = rows_now[-1]
                 # One gather for the pass instead of one a minibatch: the same copies in all, and
                 # no way around it with an order from outside.
@@ -53,14 +53,14 @@ class Sklearn:
                 w, b = next(initial)
                 return w.copy(), b.copy()
 
-        c = work.cell.configuration
+        c = work.configuration
         self.rows_now = rows_now
         self.estimator = GivenRows(
-            hidden_layer_sizes=work.cell.layers[1:-1],
+            hidden_layer_sizes=work.layers[1:-1],
             activation=c.hidden_activation,
             solver=c.solver,
             alpha=c.alpha,
-            batch_size=work.cell.batch,
+            batch_size=work.batch,
             learning_rate_init=c.learning_rate,
             shuffle=False,
             beta_1=BETA_1,

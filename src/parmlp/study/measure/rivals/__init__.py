@@ -18,20 +18,12 @@ class Entry:
     venv: str | None
     by_default: bool = True
 
-    @property
-    def is_ours(self) -> bool:
-        return self.name.startswith("parmlp")
 
+_HERE = "parmlp.study.measure.rivals"
 
-_HERE = "benchmarks.cpu.rivals"
-
-ENTRIES: dict[str, Entry] = {
+RIVALS: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("parmlp", f"{_HERE}.parmlp:Epochs", None),
-        Entry("parmlp_fit", f"{_HERE}.parmlp:Fit", None),
-        Entry("parmlp_float32", f"{_HERE}.parmlp:Float32Epochs", None),
-        Entry("parmlp_openmp", f"{_HERE}.parmlp:OpenmpEpochs", None, by_default=False),
         Entry("numpy", f"{_HERE}.numpy:Numpy", "numpy"),
         Entry("sklearn", f"{_HERE}.sklearn:Sklearn", "numpy"),
         Entry("torch_eager", f"{_HERE}.torch_eager:TorchEager", "torch"),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
-from benchmarks.cpu.rivals.torch_eager import prepare, torch_versions
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.rivals.torch_eager import prepare, torch_versions
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class TorchAddmm:
     """All parameters in one flat tensor, so that Adam is one fused call."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("torch")
 
     def versions(self) -> dict[str, str]:
@@ -22,7 +22,7 @@ class TorchAddmm:
         self.work = work
         torch = self.torch = prepare(work.threads)
         torch.set_grad_enabled(False)
-        c = work.cell.configuration
+        c = work.configuration
         self.X = torch.from_numpy(work.X)
         self.one_hot = torch.from_numpy(work.one_hot())
         self.labels = torch.from_numpy(work.labels)
@@ -37,10 +37,10 @@ class TorchAddmm:
         layers = len(work.coefs)
         self.W, self.b = params[:layers], params[layers:]
         self.dW, self.db = grads[:layers], grads[layers:]
-        n = work.cell.batch
-        self.a = [torch.empty(n, units) for units in work.cell.layers]
-        self.d = [torch.empty(n, units) for units in work.cell.layers[1:]]
-        self.y = torch.empty(n, work.cell.layers[-1])
+        n = work.batch
+        self.a = [torch.empty(n, units) for units in work.layers]
+        self.d = [torch.empty(n, units) for units in work.layers[1:]]
+        self.y = torch.empty(n, work.layers[-1])
         self.total = torch.zeros(())
         if c.solver == "adam":
             self.flat.grad = self.grad
@@ -51,9 +51,9 @@ class TorchAddmm:
 
     def run_epoch(self, order: Array) -> None:
         self.total.zero_()
-        for rows in self.torch.split(self.torch.from_numpy(order), self.work.cell.batch):
+        for rows in self.torch.split(self.torch.from_numpy(order), self.work.batch):
             n = len(rows)
-            full = n == self.work.cell.batch
+            full = n == self.work.batch
             self._step(
                 rows,
                 n,
@@ -64,7 +64,7 @@ class TorchAddmm:
         self.loss = float(self.total) / len(order)
 
     def _step(self, rows: Any, n: int, a: list[Any], d: list[Any], y: Any) -> None:
-        torch, c = self.torch, self.work.cell.configuration
+        torch, c = self.torch, self.work.configuration
         torch.index_select(self.X, 0, rows, out=a[0])
         torch.index_select(self.one_hot, 0, rows, out=y)
         last = len(self.W) - 1

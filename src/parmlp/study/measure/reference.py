@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.data import Problem
-from benchmarks.cpu.rivals.base import Array, Result
+from parmlp.study.measure.problem import Problem
+from parmlp.study.measure.rivals.base import Array, Result
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
-def train(cell: Cell, problem: Problem, order: Array, dtype: type = np.float64) -> Result:
+def train(workload: Workload, problem: Problem, order: Array, dtype: type = np.float64) -> Result:
     """Train one pass over the rows in `order`, minibatch by minibatch.
 
     Parameters
@@ -26,18 +26,18 @@ def train(cell: Cell, problem: Problem, order: Array, dtype: type = np.float64) 
     Result
         Loss of the epoch (sum of minibatch losses weighted by their rows, over m) and parameters.
     """
-    c = cell.configuration
-    W = [np.array(w, dtype=dtype) for w in problem.coefs]
-    b = [np.array(v, dtype=dtype) for v in problem.intercepts]
+    c = workload.configuration
+    W: list[Array] = [np.array(w, dtype=dtype) for w in problem.coefs]
+    b: list[Array] = [np.array(v, dtype=dtype) for v in problem.intercepts]
     m = [np.zeros_like(p) for p in W + b]
     v = [np.zeros_like(p) for p in W + b]
-    one_hot = np.eye(cell.layers[-1], dtype=dtype)
+    one_hot: Array = np.eye(workload.layers[-1], dtype=dtype)
     total = 0.0
-    for t, start in enumerate(range(0, len(order), cell.batch), 1):
-        rows = order[start : start + cell.batch]
+    for t, start in enumerate(range(0, len(order), workload.batch), 1):
+        rows = order[start : start + workload.batch]
         n = len(rows)
         y = one_hot[problem.labels[rows]]
-        a = [np.asarray(problem.X[rows], dtype=dtype)]
+        a: list[Array] = [np.asarray(problem.X[rows], dtype=dtype)]
         for layer, (w, bias) in enumerate(zip(W, b, strict=True)):
             z = a[-1] @ w + bias
             last = layer == len(W) - 1

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing, openblas_flags
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing, openblas_flags
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class Theano:
     """Data and parameters in shared variables; each call gets the rows' numbers only."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         flags = openblas_flags()
         if isinstance(flags, str):
             # With blas.ldflags empty it is three times slower, which is no fair row.
@@ -43,7 +43,7 @@ class Theano:
         import theano.tensor as T
 
         self.work = work
-        c = work.cell.configuration
+        c = work.configuration
 
         def shared(x: Any) -> Any:
             return theano.shared(np.asarray(x, dtype=np.float32))
@@ -103,7 +103,7 @@ class Theano:
         self.loss = 0.0
 
     def run_epoch(self, order: Array) -> None:
-        batch = self.work.cell.batch
+        batch = self.work.batch
         self.total.set_value(np.float32(0))
         for start in range(0, len(order), batch):
             self.step(order[start : start + batch])

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing, openblas_flags
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing, openblas_flags
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class _Pytensor:
@@ -21,7 +21,7 @@ class _Pytensor:
     # JAX mode wants the minibatch as inputs; the others gather inside the compiled function.
     gathers_inside = True
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         flags = f"floatX=float32,base_compiledir={tempfile.gettempdir()}/parmlp-pytensor"
         if self.mode == "CVM":
             blas = openblas_flags()
@@ -43,7 +43,7 @@ class _Pytensor:
         from pytensor.tensor.special import log_softmax
 
         self.work = work
-        c = work.cell.configuration
+        c = work.configuration
 
         def shared(x: Any) -> Any:
             return pytensor.shared(np.asarray(x, dtype=np.float32))
@@ -105,7 +105,7 @@ class _Pytensor:
         self.loss = 0.0
 
     def run_epoch(self, order: Array) -> None:
-        batch = self.work.cell.batch
+        batch = self.work.batch
         self.total.set_value(np.asarray(0, np.float32))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]

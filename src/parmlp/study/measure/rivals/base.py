@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.cpu.cells import Cell
+from parmlp.study.measure.workload import Workload
+from parmlp.study.records import Configuration
 
 Array = npt.NDArray[Any]
 
@@ -21,21 +23,36 @@ class Work:
     coefs : list of (N_l, N_{l+1}) float32, intercepts : list of (N_{l+1},) float32.
     """
 
-    cell: Cell
+    workload: Workload
     threads: int
     X: Array
     labels: Array
     coefs: list[Array]
     intercepts: list[Array]
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Units of each layer."""
+        return self.workload.layers
+
+    @property
+    def batch(self) -> int:
+        """Rows of a minibatch."""
+        return self.workload.batch
+
+    @property
+    def configuration(self) -> Configuration:
+        """Activations, loss, solver."""
+        return self.workload.configuration
+
     def one_hot(self) -> Array:
         """(n, N_last) float32 targets, for the mean squared error."""
-        return np.eye(self.cell.layers[-1], dtype=np.float32)[self.labels]
+        return np.eye(self.layers[-1], dtype=np.float32)[self.labels]
 
     @property
     def is_faithful(self) -> bool:
         """Sigmoid with mse and sgd; else relu, softmax, log_loss, adam."""
-        return self.cell.configuration.loss == "mse"
+        return self.configuration.loss == "mse"
 
 
 @dataclass
@@ -55,8 +72,8 @@ class Rival(Protocol):
     update. It returns when the work is done, not when it is queued.
     """
 
-    def available(self, cell: Cell) -> str | None:
-        """None when it can run the cell here, else the reason why not."""
+    def available(self, workload: Workload) -> str | None:
+        """None when it can train the workload here, else the reason why not."""
 
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that do the work."""
@@ -81,9 +98,19 @@ class SelfClocked(Protocol):
         """Train on about `rows` rows; return how many, and seconds by its own clock by name."""
 
 
-def only_in_bf16(cell: Cell) -> str | None:
-    """The reason why a competitor that is made for cells in bfloat16 leaves a cell out."""
-    return None if cell.configuration.precision == "bf16" else "only in cells in bfloat16"
+class FitsEpochs(Protocol):
+    """What a competitor offers besides whose fit draws its own orders and tells of each epoch."""
+
+    def fit_epochs(self, epochs: int, seed: int, after: Callable[[Result, float], None]) -> None:
+        """Train `epochs` epochs from the initial parameters.
+
+        ``after(result, seconds)`` is called after each one, with the seconds of that epoch.
+        """
+
+
+def only_in_bf16(workload: Workload) -> str | None:
+    """The reason why a competitor that is made for bfloat16 leaves a workload out."""
+    return None if workload.configuration.precision == "bf16" else "only in bfloat16"
 
 
 def openblas_flags() -> tuple[str, str] | str:

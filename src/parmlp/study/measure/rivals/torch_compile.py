@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
-from benchmarks.cpu.rivals.torch_eager import prepare, torch_versions
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.rivals.torch_eager import prepare, torch_versions
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class TorchCompile:
     """Gradients written out, so that Inductor fuses everything around the matrix products."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("torch")
 
     def versions(self) -> dict[str, str]:
@@ -23,7 +23,7 @@ class TorchCompile:
         self.work = work
         torch = self.torch = prepare(work.threads)
         torch.set_grad_enabled(False)
-        c = work.cell.configuration
+        c = work.configuration
         self.X = torch.from_numpy(work.X)
         self.y = torch.from_numpy(work.one_hot())
         self.W = [torch.from_numpy(w.copy()) for w in work.coefs]
@@ -39,7 +39,7 @@ class TorchCompile:
 
     def run_epoch(self, order: Array) -> None:
         self.total.zero_()
-        for rows in self.torch.split(self.torch.from_numpy(order), self.work.cell.batch):
+        for rows in self.torch.split(self.torch.from_numpy(order), self.work.batch):
             self.step(self.X, self.y, rows, self.W, self.b, self.moments, self.total, self.t)
         self.loss = float(self.total) / len(order)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work
+from parmlp.study.measure.rivals.base import Array, Result, Work
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class Numpy:
     """Hand-written backpropagation over NumPy's own BLAS."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return None
 
     def versions(self) -> dict[str, str]:
@@ -23,13 +23,13 @@ class Numpy:
         self.work = work
         self.W = [w.copy() for w in work.coefs]
         self.b = [v.copy() for v in work.intercepts]
-        n = work.cell.batch
-        self.a = [np.empty((n, units), np.float32) for units in work.cell.layers]
-        self.d = [np.empty((n, units), np.float32) for units in work.cell.layers[1:]]
+        n = work.batch
+        self.a = [np.empty((n, units), np.float32) for units in work.layers]
+        self.d = [np.empty((n, units), np.float32) for units in work.layers[1:]]
         self.s = [np.empty_like(d) for d in self.d]
         self.dW = [np.empty_like(w) for w in self.W]
         self.db = [np.empty_like(v) for v in self.b]
-        self.y = np.empty((n, work.cell.layers[-1]), np.float32)
+        self.y = np.empty((n, work.layers[-1]), np.float32)
         self.moments = [
             (np.zeros_like(p), np.zeros_like(p), np.empty_like(p)) for p in self.W + self.b
         ]
@@ -38,7 +38,7 @@ class Numpy:
         self.loss = 0.0
 
     def run_epoch(self, order: Array) -> None:
-        batch = self.work.cell.batch
+        batch = self.work.batch
         total = 0.0
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
@@ -46,7 +46,7 @@ class Numpy:
         self.loss = total / len(order)
 
     def _step(self, rows: Array, n: int) -> float:
-        c = self.work.cell.configuration
+        c = self.work.configuration
         a = [x[:n] for x in self.a]
         d = [x[:n] for x in self.d]
         s = [x[:n] for x in self.s]
@@ -101,7 +101,7 @@ class Numpy:
             d *= a > 0
 
     def _update(self, n: int) -> None:
-        c = self.work.cell.configuration
+        c = self.work.configuration
         if c.solver == "sgd":
             scale = np.float32(c.learning_rate / n)
             for p, g in zip(self.W + self.b, self.dW + self.db, strict=True):

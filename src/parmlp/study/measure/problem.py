@@ -1,4 +1,4 @@
-"""Data and initial weights of a cell, the same for every competitor."""
+"""Data and initial weights of a workload, the same for every competitor."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cpu.cells import Cell
-from benchmarks.cpu.rivals.base import Array, Work
+from parmlp.study.measure.rivals.base import Array, Work
+from parmlp.study.measure.workload import Workload
 
 SEED = 20160501
+
+
+@dataclass(frozen=True)
+class Rows:
+    """X (n, N0) float32 and labels (n,) int64; -1 is a label that does not occur in training."""
+
+    X: Array
+    labels: Array
 
 
 @dataclass(frozen=True)
@@ -25,50 +33,45 @@ class Problem:
     intercepts: list[Array]
     description: str
     zero_fraction: float
+    test: Rows | None = None
+    validation: Rows | None = None
 
 
-def make_problem(cell: Cell) -> Problem:
-    """Random dense data, or the real data set that the cell names; both seeded.
+def make_problem(workload: Workload) -> Problem:
+    """Random data, or the real data set that the workload names; both seeded.
 
     Raises
     ------
     ValueError
-        If the cell's data is unknown or does not fit its net.
+        If the data is unknown or does not fit the net.
     parmlp's own errors
         If a real data set cannot be had; they say what to do.
     """
-    return _make_problem(cell.layers, cell.data, cell.n_rows)
+    return _make_problem(workload.layers, workload.data, workload.rows, workload.seed)
 
 
-@functools.lru_cache(maxsize=1)  # the next cell is often the same net and data
-def _make_problem(layers: tuple[int, ...], kind: str, n_rows: int | None) -> Problem:
-    rng = np.random.default_rng(SEED)
+@functools.lru_cache(maxsize=1)  # the next workload is often the same net and data
+def _make_problem(layers: tuple[int, ...], name: str, rows: int | None, seed: int) -> Problem:
+    from parmlp.study.measure import data
+
+    rng = np.random.default_rng(SEED + seed)
     n_in, n_out = layers[0], layers[-1]
-    if kind == "dense":
-        assert n_rows is not None
+    if name == "random":
+        assert rows is not None
         # Normal values: nothing is zero, so no kernel can skip work. The labels are those of a
         # random linear teacher, so that there is something to learn.
-        X = rng.standard_normal((n_rows, n_in), dtype=np.float32)
+        X = rng.standard_normal((rows, n_in), dtype=np.float32)
         teacher = rng.standard_normal((n_in, n_out), dtype=np.float32)
         labels = np.argmax(X @ teacher, axis=1)
         description = "random: standard normal, no zeros, labels of a random linear teacher"
-    elif kind == "mnist":
-        from parmlp.datasets import load_mnist
-
-        data = load_mnist(subset="train")
-        X, description = data.X, "real: MNIST training set, pixels / 255"
-        labels = np.unique(data.y, return_inverse=True)[1]
-    elif kind == "kddcup99":
-        from parmlp.datasets import load_kddcup99
-
-        data = load_kddcup99(subset="10_percent", target="label")
-        X, description = data.X, "real: KDD Cup 1999, 10 percent, one-hot, 23 labels"
-        labels = np.unique(data.y, return_inverse=True)[1]
+        test = validation = None
     else:
-        raise ValueError(f"unknown data {kind!r}; known are dense, mnist, kddcup99")
+        found = data.take_rows(data.load_data(name), rows)
+        X, labels, description = found.train.X, found.train.labels, found.description
+        test, validation = found.test, found.validation
     if X.shape[1] != n_in or int(labels.max()) != n_out - 1:
         raise ValueError(
-            f"a net {layers} does not fit {kind}: it has {X.shape[1]} features and "
+            f"a net {layers} does not fit {name}: it has {X.shape[1]} features and "
             f"{int(labels.max()) + 1} classes"
         )
     coefs = []
@@ -82,6 +85,8 @@ def _make_problem(layers: tuple[int, ...], kind: str, n_rows: int | None) -> Pro
         intercepts=[np.zeros(b, np.float32) for b in layers[1:]],
         description=description,
         zero_fraction=float(np.mean(X[:: max(1, len(X) // 4096)] == 0)),
+        test=test,
+        validation=validation,
     )
 
 
@@ -92,16 +97,29 @@ def save(problem: Problem, folder: Path) -> None:
     for i, (w, b) in enumerate(zip(problem.coefs, problem.intercepts, strict=True)):
         np.save(folder / f"coef{i}.npy", w)
         np.save(folder / f"intercept{i}.npy", b)
+    for name in ("test", "validation"):
+        held_out: Rows | None = getattr(problem, name)
+        if held_out is not None:
+            np.savez(folder / f"{name}.npz", X=held_out.X, labels=held_out.labels)
 
 
-def load(cell: Cell, threads: int, folder: Path) -> Work:
+def load(workload: Workload, threads: int, folder: Path) -> Work:
     """The inverse of `save`; every array is the caller's own memory."""
-    layers = range(len(cell.layers) - 1)
+    layers = range(len(workload.layers) - 1)
     return Work(
-        cell,
+        workload,
         threads,
         np.load(folder / "X.npy"),
         np.load(folder / "labels.npy"),
         [np.load(folder / f"coef{i}.npy") for i in layers],
         [np.load(folder / f"intercept{i}.npy") for i in layers],
     )
+
+
+def load_held_out(name: str, folder: Path) -> Rows | None:
+    """The rows saved as `name`, "test" or "validation"; None where the problem has none."""
+    file = folder / f"{name}.npz"
+    if not file.exists():
+        return None
+    with np.load(file) as arrays:
+        return Rows(arrays["X"], arrays["labels"])

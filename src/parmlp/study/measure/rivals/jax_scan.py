@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 class JaxScan:
@@ -19,7 +19,7 @@ class JaxScan:
 
     gathers_inside = True
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("jax")
 
     def versions(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ class JaxScan:
         return self.work.labels.astype(np.int32)
 
     def run_epoch(self, order: Array) -> None:
-        batch = self.work.cell.batch
+        batch = self.work.batch
         full = len(order) // batch * batch
         total = 0.0
         for rows, steps in ((order[:full], full // batch), (order[full:], 1)):
@@ -89,7 +89,7 @@ class JaxGathered(JaxScan):
 
 def _make_epoch(jax: Any, work: Work, gathers_inside: bool) -> Any:
     jnp = jax.numpy
-    c = work.cell.configuration
+    c = work.configuration
     faithful = work.is_faithful
 
     def data_loss(params: Any, x: Any, y: Any) -> Any:

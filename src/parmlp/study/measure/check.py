@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu import reference
-from benchmarks.cpu.cells import Cell
-from benchmarks.cpu.data import SEED, Problem
-from benchmarks.cpu.rivals.base import Array, Result
+from parmlp.study.measure import reference
+from parmlp.study.measure.problem import SEED, Problem
+from parmlp.study.measure.rivals.base import Array, Result
+from parmlp.study.measure.workload import Workload
 
+#: About how many rows are trained on to compare.
+ROWS = 8192
 #: Relative error of the epoch's loss, float32 against float64.
 LOSS_TOLERANCE = 1e-5
 #: Error of the parameters' change, relative to the change (Frobenius norm over all of them). Adam
@@ -59,16 +61,16 @@ class Verdict:
         }
 
 
-def check_order(cell: Cell, labels: Array) -> Array:
-    """A few minibatches of shuffled rows and a short last one: 3 to 20 steps, about 8192 rows.
+def check_order(workload: Workload, labels: Array, rows: int = ROWS) -> Array:
+    """A few minibatches of shuffled rows and a short last one: 3 to 20 steps, about `rows` rows.
 
     Every class is among them (a whole fit would make no output for a class it does not see), so
     the last rows give way to one of each class that is missing.
     """
     n = len(labels)
-    full = int(np.clip(8192 // cell.batch, 3, 20))
-    rows = min(n, full * cell.batch + cell.batch // 2 + 1)
-    order = np.random.default_rng(SEED + 1).permutation(n)[:rows]
+    full = int(np.clip(rows // workload.batch, 3, 20))
+    n_order = min(n, full * workload.batch + workload.batch // 2 + 1)
+    order = np.random.default_rng(SEED + 1).permutation(n)[:n_order]
     classes, first = np.unique(labels, return_index=True)
     missing = first[~np.isin(classes, labels[order])]
     if len(missing):
@@ -76,11 +78,11 @@ def check_order(cell: Cell, labels: Array) -> Array:
     return order
 
 
-def make_check(cell: Cell, problem: Problem) -> Check:
-    """Run the reference."""
-    order = check_order(cell, problem.labels)
-    expected = reference.train(cell, problem, order)
-    rounded = reference.train(cell, problem, order, np.float32)
+def make_check(workload: Workload, problem: Problem, rows: int = ROWS) -> Check:
+    """Run the reference over about `rows` rows."""
+    order = check_order(workload, problem.labels, rows)
+    expected = reference.train(workload, problem, order)
+    rounded = reference.train(workload, problem, order, np.float32)
     return Check(order, expected, _errors(problem, expected, rounded))
 
 
@@ -99,7 +101,7 @@ def _errors(problem: Problem, expected: Result, got: Result) -> Errors:
     return Errors(loss_error, float(np.sqrt(error / change)))
 
 
-def judge(cell: Cell, problem: Problem, check: Check, got: Result) -> Verdict:
+def judge(workload: Workload, problem: Problem, check: Check, got: Result) -> Verdict:
     """Compare loss and parameters with the reference's; NaN and wrong shapes fail."""
     expected = check.expected
     shapes = [np.shape(p) for p in got.coefs + got.intercepts]
@@ -108,8 +110,8 @@ def judge(cell: Cell, problem: Problem, check: Check, got: Result) -> Verdict:
         return Verdict(False, np.inf, np.inf, f"parameters have shapes {shapes}, not {wanted}")
     errors = _errors(problem, expected, got)
     loss_limit = max(LOSS_TOLERANCE, ROUNDING * check.rounding.loss)
-    limit = max(CHANGE_TOLERANCE[cell.configuration.solver], ROUNDING * check.rounding.change)
-    if cell.configuration.precision == "bf16":
+    limit = max(CHANGE_TOLERANCE[workload.configuration.solver], ROUNDING * check.rounding.change)
+    if workload.configuration.precision == "bf16":
         loss_limit, limit = BF16_LOSS_TOLERANCE, BF16_CHANGE_TOLERANCE
     reasons = []
     # Written so that NaN fails.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing, only_in_bf16
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing, only_in_bf16
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 def prepare(threads: int) -> Any:
@@ -35,7 +35,7 @@ def torch_versions() -> dict[str, str]:
 class TorchEager:
     """Weights as torch keeps them, (out, in); the loss is summed on the device."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("torch")
 
     def versions(self) -> dict[str, str]:
@@ -44,7 +44,7 @@ class TorchEager:
     def setup(self, work: Work) -> None:
         self.work = work
         torch = self.torch = prepare(work.threads)
-        c = work.cell.configuration
+        c = work.configuration
         self.X = torch.from_numpy(work.X)
         targets = work.one_hot() if work.is_faithful else work.labels
         self.y = torch.from_numpy(targets)
@@ -55,7 +55,7 @@ class TorchEager:
         else:
             # scikit-learn's alpha/n is torch's weight_decay, on weights only.
             groups = [
-                {"params": self.W, "weight_decay": c.alpha / work.cell.batch},
+                {"params": self.W, "weight_decay": c.alpha / work.batch},
                 {"params": self.b, "weight_decay": 0.0},
             ]
             self.optimizer = torch.optim.Adam(
@@ -64,8 +64,8 @@ class TorchEager:
         self.loss = 0.0
 
     def run_epoch(self, order: Array) -> None:
-        torch, batch = self.torch, self.work.cell.batch
-        c = self.work.cell.configuration
+        torch, batch = self.torch, self.work.batch
+        c = self.work.configuration
         index = torch.from_numpy(order)
         total = torch.zeros(())
         for rows in torch.split(index, batch):
@@ -111,8 +111,8 @@ class TorchEager:
 class TorchEagerBf16(TorchEager):
     """Autocast: float32 parameters, forward and backward products of bfloat16 operands."""
 
-    def available(self, cell: Cell) -> str | None:
-        return only_in_bf16(cell) or super().available(cell)
+    def available(self, workload: Workload) -> str | None:
+        return only_in_bf16(workload) or super().available(workload)
 
     def _loss(self, x: Any, y: Any, n: int) -> Any:
         with self.torch.autocast("cpu", dtype=self.torch.bfloat16):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -10,12 +11,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def record() -> dict[str, Any]:
-    """CPU, caches, cores, affinity, quota, compiler, versions, commit."""
+def record(checkout: Path | None) -> dict[str, Any]:
+    """CPU, caches, cores, affinity, quota, compiler, versions, and the commit of `checkout`."""
     return {
         "cpu": _cpu_model(),
         "simd": _flags(),
@@ -33,9 +33,31 @@ def record() -> dict[str, Any]:
         "compiler": _first_line([os.environ.get("CC") or "cc", "--version"]),
         "python": sys.version.split()[0],
         "versions": {n: _version(n) for n in ("parmlp", "numpy", "scikit-learn")},
-        "commit": _first_line(["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
-        "uncommitted": bool(_output(["git", "-C", str(ROOT), "status", "--porcelain"])),
+        **_commit(checkout),
     }
+
+
+def _commit(checkout: Path | None) -> dict[str, Any]:
+    if checkout is None:
+        return {"commit": None, "uncommitted": None}
+    git = ["git", "-C", str(checkout)]
+    return {
+        "commit": _first_line([*git, "rev-parse", "HEAD"]),
+        "uncommitted": bool(_output([*git, "status", "--porcelain"])),
+    }
+
+
+def checkout_installed_from() -> Path | None:
+    """The directory on this machine that parmlp was installed from, as pip recorded it."""
+    try:
+        text = metadata.distribution("parmlp").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    url = urlsplit(json.loads(text)["url"]) if text else None
+    if url is None or url.scheme != "file":
+        return None
+    folder = Path(unquote(url.path))
+    return folder if folder.is_dir() else None
 
 
 def _read(path: str) -> str | None:

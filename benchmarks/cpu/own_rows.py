@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.cells import BETA_1, BETA_2, EPSILON, Cell
-from benchmarks.cpu.rivals.base import Array, Result, Work, missing, only_in_bf16
+from parmlp.study.measure.rivals.base import Array, Result, Work, missing, only_in_bf16
+from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
 def _versions() -> dict[str, str]:
@@ -29,8 +29,8 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _precision(cell: Cell) -> str:
-    return "bf16" if cell.configuration.precision == "bf16" else "full"
+def _precision(workload: Workload) -> str:
+    return "bf16" if workload.configuration.precision == "bf16" else "full"
 
 
 class Epochs:
@@ -38,11 +38,11 @@ class Epochs:
 
     openmp = False
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("parmlp._core") or (missing("parmlp._openmp") if self.openmp else None)
 
-    def precision(self, cell: Cell) -> str:
-        return _precision(cell)
+    def precision(self, workload: Workload) -> str:
+        return _precision(workload)
 
     def versions(self) -> dict[str, str]:
         return _versions() | {"engine": self.team.engine}
@@ -52,14 +52,14 @@ class Epochs:
         from parmlp.estimators._rows import rows_to_train_on
 
         self.work = work
-        c = work.cell.configuration
+        c = work.configuration
         self.network = _core.Network(
-            list(work.cell.layers),
+            list(work.layers),
             c.hidden_activation,
             c.out_activation,
             c.loss,
             "float32",
-            precision=self.precision(work.cell),
+            precision=self.precision(work.workload),
         )
         self.network.set_parameters(work.coefs, work.intercepts)
         self.network.set_solver(
@@ -79,9 +79,7 @@ class Epochs:
         else:
             self.team = _core.Team("threads" if work.threads > 1 else "serial", work.threads)
         # As a fit of many epochs does: compressed once where X is mostly zeros.
-        self.X = rows_to_train_on(
-            work.X, self.team, work.cell.layers[1], work.cell.batch, epochs=200
-        )
+        self.X = rows_to_train_on(work.X, self.team, work.layers[1], work.batch, epochs=200)
         self.labels = work.labels.astype(np.int32)
         self.loss = math.nan
 
@@ -93,8 +91,8 @@ class Epochs:
             self.labels,
             order,
             None,
-            work.cell.batch,
-            work.cell.configuration.learning_rate,
+            work.batch,
+            work.configuration.learning_rate,
             "two-phase",
         )
         self.loss = result.loss
@@ -106,10 +104,10 @@ class Epochs:
 class Float32Epochs(Epochs):
     """In float32, beside us in bfloat16."""
 
-    def available(self, cell: Cell) -> str | None:
-        return only_in_bf16(cell) or super().available(cell)
+    def available(self, workload: Workload) -> str | None:
+        return only_in_bf16(workload) or super().available(workload)
 
-    def precision(self, cell: Cell) -> str:
+    def precision(self, workload: Workload) -> str:
         return "full"
 
 
@@ -122,7 +120,7 @@ class OpenmpEpochs(Epochs):
 class Fit:
     """``MLPClassifier.fit`` as a user calls it: validation, encoding and shuffling included."""
 
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return missing("parmlp") or missing("parmlp._core")
 
     def versions(self) -> dict[str, str]:
@@ -139,13 +137,13 @@ class Fit:
     def _estimator(self, **more: Any) -> Any:
         import parmlp
 
-        c = self.work.cell.configuration
+        c = self.work.configuration
         return parmlp.MLPClassifier(
-            hidden_layer_sizes=self.work.cell.layers[1:-1],
+            hidden_layer_sizes=self.work.layers[1:-1],
             activation=c.hidden_activation,
             solver=c.solver,
             alpha=c.alpha,
-            batch_size=self.work.cell.batch,
+            batch_size=self.work.batch,
             learning_rate_init=c.learning_rate,
             momentum=0.0,
             beta_1=BETA_1,
@@ -154,7 +152,7 @@ class Fit:
             random_state=0,
             loss=c.loss,
             weight_init="glorot_uniform",
-            precision=_precision(self.work.cell),
+            precision=_precision(self.work.workload),
             n_threads=self.work.threads,
             # The time of exactly max_iter epochs is asked for.
             tol=0.0,
@@ -180,7 +178,7 @@ class Fit:
         """A fresh fit: whole epochs over all rows, or one over the first `rows` of them."""
         n = len(self.X)
         epochs = max(1, round(rows / n))
-        rows = min(n, max(rows, self.work.cell.layers[-1]))
+        rows = min(n, max(rows, self.work.layers[-1]))
         X, labels = self.X[:rows], self.labels[:rows]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
