@@ -33,18 +33,18 @@ def record(checkout: Path | None) -> dict[str, Any]:
         "compiler": _first_line([os.environ.get("CC") or "cc", "--version"]),
         "python": sys.version.split()[0],
         "versions": {n: _version(n) for n in ("parmlp", "numpy", "scikit-learn")},
-        **_commit(checkout),
+        "commit": commit(checkout),
+        "uncommitted": checkout and bool(_output([*_git(checkout), "status", "--porcelain"])),
     }
 
 
-def _commit(checkout: Path | None) -> dict[str, Any]:
-    if checkout is None:
-        return {"commit": None, "uncommitted": None}
-    git = ["git", "-C", str(checkout)]
-    return {
-        "commit": _first_line([*git, "rev-parse", "HEAD"]),
-        "uncommitted": bool(_output([*git, "status", "--porcelain"])),
-    }
+def commit(checkout: Path | None) -> str | None:
+    """The commit that `checkout` is at, if it is one."""
+    return _first_line([*_git(checkout), "rev-parse", "HEAD"]) if checkout else None
+
+
+def _git(checkout: Path) -> list[str]:
+    return ["git", "-C", str(checkout)]
 
 
 def checkout_installed_from() -> Path | None:

@@ -135,7 +135,7 @@ class Worker:
                 self.rival.run_epoch(order)
                 rows += len(order)
         seconds = time.perf_counter() - begin
-        answer: dict[str, Any] = {"rows": rows, "seconds": seconds}
+        answer: dict[str, Any] = {"rows": rows, "seconds": extra.pop("seconds", seconds)}
         if extra:
             answer["own_clock"] = extra
         loss = self.rival.result().loss

@@ -95,7 +95,10 @@ class SelfClocked(Protocol):
     """
 
     def run_fit(self, rows: int) -> tuple[int, dict[str, float]]:
-        """Train on about `rows` rows; return how many, and seconds by its own clock by name."""
+        """Train on about `rows` rows; return how many, and seconds by its own clock by name.
+
+        "seconds" among them is the round's time, where not the whole fit is to be timed.
+        """
 
 
 class FitsEpochs(Protocol):
