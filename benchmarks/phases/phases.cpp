@@ -58,12 +58,6 @@ double low_decile(std::vector<double> values) {
   return values[values.size() / 10];
 }
 
-const char* name(Phase::Kind kind) {
-  constexpr const char* kNames[] = {"rows",     "gather",  "forward", "output",
-                                    "backward", "weights", "shards",  "apply"};
-  return kNames[kind];
-}
-
 // Floating-point operations of one phase for one row.
 double flops(const Phase& phase, const std::vector<index_t>& units) {
   const auto product = [&](std::size_t l) { return 2.0 * static_cast<double>(units[l] * units[l + 1]); };

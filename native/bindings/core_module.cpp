@@ -1,4 +1,4 @@
-// The extension module parmlp._core. The only code, with openmp_module.cpp, that includes Python.
+// The extension module parmlp._core. Only the code in this folder includes Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "bindings/signals.h"
 #include "executor/executor.h"
 #include "executor/thread_limit.h"
 #include "kernels/dispatch.h"
@@ -94,19 +95,6 @@ nb::object new_array(const std::vector<std::size_t>& shape, T** data) {
   *data = new T[size];
   nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
   return nb::cast(nb::ndarray<nb::numpy, T>(*data, shape.size(), shape.data(), owner));
-}
-
-// Asks Python whether a signal came in; called without the GIL, on the thread that trains.
-bool signal_came() {
-  const nb::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
-}
-
-// Python handles signals on its main thread alone; elsewhere waiting for the GIL would be for nothing.
-std::function<bool()> signal_poll() {
-  const nb::object threading = nb::module_::import_("threading");
-  const bool main = threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
-  return main ? std::function<bool()>(signal_came) : nullptr;
 }
 
 // Tiles that do nothing but count, for testing executors and the pump.
@@ -405,7 +393,7 @@ class PyNetwork {
 
   EpochResult train_epoch(PyTeam& team, const nb::object& x, const AnyArray& y, std::optional<AnyArray> order,
                           std::optional<AnyArray> sample_weight, index_t batch_size, double learning_rate,
-                          const std::string& schedule, bool adaptive_workers) {
+                          const std::string& schedule, bool adaptive_workers, StepProfile* profile) {
     return std::visit(
         [&]<class T>(std::unique_ptr<Trainer<T>>& trainer) {
           const Samples<T> samples = checked_samples(trainer->network, x, y, sample_weight);
@@ -417,8 +405,10 @@ class PyNetwork {
           if (batch_size < 1) {
             throw std::invalid_argument("batch_size must be at least 1, got " + std::to_string(batch_size));
           }
-          EpochSettings settings{
-              .batch_size = batch_size, .learning_rate = learning_rate, .adaptive_workers = adaptive_workers};
+          EpochSettings settings{.batch_size = batch_size,
+                                 .learning_rate = learning_rate,
+                                 .adaptive_workers = adaptive_workers,
+                                 .profile = profile};
           if (schedule == "partial-gradients" || schedule == "fork-join") {
             settings.schedule = Schedule::partial_gradients;
             settings.fork_join = schedule == "fork-join";
@@ -661,6 +651,21 @@ NB_MODULE(_core, m) {
       .def_prop_ro("n_features", &PySparseRows::features)
       .def_prop_ro("n_entries", &PySparseRows::entries);
 
+  nb::class_<StepProfile::PhaseTimes>(m, "PhaseTimes")
+      .def_prop_ro("name", [](const StepProfile::PhaseTimes& t) { return name(t.phase.kind); })
+      .def_prop_ro("layer", [](const StepProfile::PhaseTimes& t) { return t.phase.layer; })
+      .def_ro("tiles", &StepProfile::PhaseTimes::tiles)
+      .def_ro("seconds", &StepProfile::PhaseTimes::seconds)
+      .def_ro("hand_over_seconds", &StepProfile::PhaseTimes::hand_over_seconds)
+      .def_ro("work_seconds", &StepProfile::PhaseTimes::work_seconds);
+  nb::class_<StepProfile>(m, "StepProfile")
+      .def(nb::init<>())
+      .def("clear", [](StepProfile& profile) { profile = {}; })
+      .def_ro("steps", &StepProfile::steps)
+      .def_ro("seconds", &StepProfile::seconds)
+      .def_ro("between_seconds", &StepProfile::between_seconds)
+      .def_ro("phases", &StepProfile::phases);
+
   nb::class_<EpochResult>(m, "EpochResult")
       .def_ro("loss", &EpochResult::loss)
       .def_ro("tiles", &EpochResult::tiles)
@@ -686,6 +691,6 @@ NB_MODULE(_core, m) {
       .def("parameters_finite", &PyNetwork::parameters_finite)
       .def("train_epoch", &PyNetwork::train_epoch, "team"_a, "X"_a, "y"_a, "order"_a.none(),
            "sample_weight"_a.none(), "batch_size"_a, "learning_rate"_a, "schedule"_a,
-           "adaptive_workers"_a = true)
+           "adaptive_workers"_a = true, "profile"_a = nb::none())
       .def("predict", &PyNetwork::predict, "team"_a, "X"_a);
 }

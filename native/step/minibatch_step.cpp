@@ -47,6 +47,28 @@ const T* row_or_null(const AlignedBuffer<T>& buffer, index_t offset) {
 
 }  // namespace
 
+const char* name(Phase::Kind kind) {
+  switch (kind) {
+    case Phase::rows:
+      return "rows";
+    case Phase::gather:
+      return "gather";
+    case Phase::forward:
+      return "forward";
+    case Phase::output:
+      return "output";
+    case Phase::backward:
+      return "backward";
+    case Phase::weights:
+      return "weights";
+    case Phase::shards:
+      return "shards";
+    case Phase::apply:
+      return "apply";
+  }
+  return nullptr;  // not reached: -Wswitch keeps the list complete
+}
+
 template <class T>
 MinibatchStep<T>::MinibatchStep(Network<T>& network, Schedule schedule, index_t max_batch, index_t workers)
     : network_(network),

@@ -41,6 +41,8 @@ struct Phase {
   index_t tiles;
 };
 
+const char* name(Phase::Kind kind);
+
 template <class T>
 class MinibatchStep {
  public:

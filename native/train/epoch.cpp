@@ -40,6 +40,10 @@ class EpochWork final : public PhasedWork {
   bool done() const { return first_ >= rows_; }
   double loss() const { return loss_; }
 
+  const std::vector<Phase>& phases() const { return step_.phases(); }
+  std::size_t open_phase() const { return phase_; }
+  bool is_full_step() const { return rows_ - first_ >= step_.max_batch(); }
+
  private:
   using Clock = std::chrono::steady_clock;
 
@@ -156,9 +160,12 @@ EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& sampl
   if (!adaptive) step->use_workers(team.workers());
   step->set_samples(samples);
   EpochWork<T> work(*step, order, rows, settings, adaptive ? &*trainer.worker_choice : nullptr);
+  std::optional<ProfiledWork<EpochWork<T>>> profiled;
+  if (settings.profile) profiled.emplace(work, team.workers(), *settings.profile);
+  PhasedWork& to_run = profiled ? static_cast<PhasedWork&>(*profiled) : work;
   EpochResult result;
   do {
-    result.stopped = !team.run(work, settings.fork_join, poll, result.tiles, result.workers);
+    result.stopped = !team.run(to_run, settings.fork_join, poll, result.tiles, result.workers);
   } while (!work.done() && !result.stopped);
   result.loss = work.loss() / static_cast<double>(rows);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

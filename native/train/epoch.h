@@ -9,6 +9,7 @@
 #include "executor/worker_choice.h"
 #include "network/network.h"
 #include "step/minibatch_step.h"
+#include "train/step_profile.h"
 #include "train/team.h"
 
 namespace parmlp {
@@ -20,6 +21,7 @@ struct EpochSettings {
   bool fork_join = false;  // partial_gradients with threads created and joined for every minibatch
   // two_phase only: let fewer workers than the team has run a step where that is measured to be faster.
   bool adaptive_workers = true;
+  StepProfile* profile = nullptr;  // to add the times of this epoch's steps to
 };
 
 struct EpochResult {
@@ -41,7 +43,8 @@ struct Trainer {
   std::optional<WorkerChoice> worker_choice;  // of this step
 };
 
-// Trains on rows order[0..rows). Throws what a worker threw.
+// Trains on rows order[0..rows). Throws what a worker threw, and std::invalid_argument for a profile of
+// another step.
 template <class T>
 EpochResult train_epoch(Trainer<T>& trainer, Team& team, const Samples<T>& samples, const index_t* order,
                         index_t rows, const EpochSettings& settings, const std::function<bool()>& poll);

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from parmlp import datasets
     from parmlp.estimators import EpochReport, MLPClassifier, MLPRegressor
     from parmlp.model_files import load_model, save_model
+    from parmlp.profiling import StepProfile, profile_steps
 
     __version__: str
 
@@ -19,9 +20,11 @@ __all__ = [
     "EpochReport",
     "MLPClassifier",
     "MLPRegressor",
+    "StepProfile",
     "__version__",
     "datasets",
     "load_model",
+    "profile_steps",
     "save_model",
 ]
 
@@ -29,7 +32,9 @@ _HOME = {
     "EpochReport": "parmlp.estimators",
     "MLPClassifier": "parmlp.estimators",
     "MLPRegressor": "parmlp.estimators",
+    "StepProfile": "parmlp.profiling",
     "load_model": "parmlp.model_files",
+    "profile_steps": "parmlp.profiling",
     "save_model": "parmlp.model_files",
 }
 

@@ -26,6 +26,7 @@ from native.support import (
     train,
 )
 from parmlp import _core
+from parmlp.study import baselines
 
 ACTIVATIONS = (
     *("identity", "sigmoid", "tanh", "relu", "leaky_relu"),
@@ -146,7 +147,37 @@ def check_company(engine: str, workers: int) -> None:
     assert not failures, failures
 
 
+def check_profiles(engine: str, workers: int) -> None:
+    """Timers around the tiles, which each worker writes and whoever ends a phase reads."""
+    team = make_team(engine, workers)
+    for case in (Case((23, 31, 7), rows=150, batch=40), Case((61, 420, 390, 5), rows=70, batch=37)):
+        data = draw(case)
+        for schedule in ("two-phase", "partial-gradients", "fork-join"):
+            network, profile = core_network(case, data), _core.StepProfile()
+            for order in data.orders:
+                settings = (case.batch, case.learning_rate, schedule)
+                network.train_epoch(
+                    team, data.X, data.y, order, data.weight, *settings, profile=profile
+                )
+            assert profile.steps == case.epochs * (case.rows // case.batch)
+
+
+def check_baselines() -> None:
+    """The authors' implementations, with more threads than examples too."""
+    for units in ((5, 3), (260, 250, 10)):
+        for implementation in baselines.IMPLEMENTATIONS:
+            serial = implementation.endswith("_serial")
+            for n_threads in (1,) if serial else (1, 2) if "blas" in implementation else (1, 3, 7):
+                data = draw(Case(units, out="sigmoid", loss="mse", rows=45))
+                arguments = (data.coefs, data.intercepts, data.X, data.y)
+                settings = {"batch_size": 8, "learning_rate": 0.1, "n_threads": n_threads}
+                loss = baselines.train_epoch(implementation, *arguments, **settings)
+                assert np.isfinite(loss)
+    print("the authors' implementations: clean", flush=True)
+
+
 def main() -> None:
+    check_baselines()
     for target in TARGETS:
         with simd_target(target):
             for case in cases():
@@ -162,6 +193,7 @@ def main() -> None:
                 check_case(case, engine, workers)
             check_errors(engine, workers)
             check_company(engine, workers)
+            check_profiles(engine, workers)
             print(f"{engine} {workers}: clean", flush=True)
 
 

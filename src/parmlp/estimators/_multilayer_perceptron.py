@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from parmlp import _core
 from parmlp.engines import make_team
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
@@ -125,6 +126,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     _no_improvement_count: int
     _session: Session | None
+    _step_profile: _core.StepProfile | None = None  # what profile_steps has its copy train with
 
     @abstractmethod
     def __init__(self, **parameters: Any) -> None:

@@ -120,6 +120,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
                 run.learning_rate.current,
                 estimator.schedule,
                 adaptive_workers=estimator.adaptive_threads,
+                profile=estimator._step_profile,
             )
             _record(estimator, run, result)
             finite = math.isfinite(result.loss) and network.parameters_finite()

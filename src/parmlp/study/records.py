@@ -105,7 +105,7 @@ class Cell:
 
 
 def cell_key(experiment: str, cell: Cell) -> str:
-    """A name for a cell of an experiment that is the same in every run and version: 16 hex digits."""
+    """A name for a cell of an experiment, the same in every run: 16 hexadecimal digits."""
     document = json.dumps([experiment, dataclasses.asdict(cell)], sort_keys=True)
     return hashlib.sha256(document.encode()).hexdigest()[:16]
 
@@ -139,7 +139,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of correctly classified rows after the last epoch; None where there are no such rows."""
+    """Shares of correctly classified rows after the last epoch; None without such rows."""
 
     test: float | None
     validation: float | None
@@ -166,6 +166,7 @@ class RunRecord:
     versions: dict[str, str]
     commit: str | None
     experiments: tuple[str, ...] = ()
+    implementations: tuple[str, ...] = ()  # where only some were asked for
     format: int = FORMAT
 
 
@@ -186,12 +187,12 @@ class CeilingRecord:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One round of a group as it was measured: a timing by cell key, or None where it failed."""
+    """One round of a group as it was measured: rows, seconds and others by cell key."""
 
     type: ClassVar[str] = "round"
     group: str
     round: int
-    timings: dict[str, dict[str, Any]]
+    timings: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,10 @@ class CellRecord:
     scaled: bool = False  # timed on part of an epoch
     accuracy: Accuracy | None = None
     loss_curve: tuple[float, ...] | None = None
-    weights_sha256: str | None = None
+    test_curve: tuple[float | None, ...] | None = None  # accuracy by epoch
+    epoch_seconds: tuple[float, ...] | None = None  # without scoring, set-up and compilation
+    start_seconds: float | None = None  # set-up and compilation before them
+    weights_sha256: str | None = None  # of the parameters that the check compared
     seconds_to_accuracy: dict[str, float | None] | None = None
     phases: tuple[Phase, ...] | None = None
     hand_over_seconds: float | None = None
@@ -266,7 +270,8 @@ def _optional(build: Any, document: Any) -> Any:
 
 
 def _cell_record(fields: dict[str, Any]) -> CellRecord:
-    curve, phases = fields["loss_curve"], fields["phases"]
+    phases = fields["phases"]
+    curves = ("loss_curve", "test_curve", "epoch_seconds")
     return CellRecord(
         **{
             **fields,
@@ -274,14 +279,15 @@ def _cell_record(fields: dict[str, Any]) -> CellRecord:
             "check": _optional(Check, fields["check"]),
             "rounds": tuple(Round(**r) for r in fields["rounds"]),
             "accuracy": _optional(Accuracy, fields["accuracy"]),
-            "loss_curve": None if curve is None else tuple(curve),
+            **{c: None if fields[c] is None else tuple(fields[c]) for c in curves},
             "phases": None if phases is None else tuple(Phase(**p) for p in phases),
         }
     )
 
 
 def _run_record(fields: dict[str, Any]) -> RunRecord:
-    return RunRecord(**{**fields, "experiments": tuple(fields["experiments"])})
+    lists = ("experiments", "implementations")
+    return RunRecord(**{**fields, **{name: tuple(fields[name]) for name in lists}})
 
 
 _BUILD: dict[str, Any] = {
@@ -434,18 +440,23 @@ class ResultsWriter:
             If it cannot be written; what was written before is kept.
         """
         line = to_line(record).encode()
+        before = self._length
         try:
             written = 0
             while written < len(line):
-                written += os.pwrite(self._file, line[written:], self._length + written)
+                written += os.pwrite(self._file, line[written:], before + written)
+            self._length += len(line)
             os.fsync(self._file)
         except OSError as error:
-            os.ftruncate(self._file, self._length)
+            self._length = before
+            os.ftruncate(self._file, before)
             raise StudyError(
                 f"cannot write {self.path}: {error.strerror or error}; what was measured before is "
                 "kept. Free some space and go on with --resume"
             ) from error
-        self._length += len(line)
+        except BaseException:  # Ctrl-C: no half line stays behind
+            os.ftruncate(self._file, self._length)
+            raise
 
     def close(self) -> None:
         """Close the file and let others write it."""
