@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from simulated_machine import FAITHFUL, Machine, Program
 
+from parmlp.study import implementations, predictions
 from parmlp.study.analysis import Finding, Predictions, Statement, StudyRun, findings
+from parmlp.study.analysis.implementations import IMPLEMENTATIONS
 from parmlp.study.records import Cell, CellRecord
+from study.simulated_machine import FAITHFUL, Machine, Program
 
 
 def run_of(machine: Machine, records: list[CellRecord] | None = None) -> StudyRun:
@@ -111,8 +113,26 @@ def test_widths_and_gpu_are_judged_where_cuda_was_timed() -> None:
     )
     found = by_id(run_of(machine, records))
     assert found["odd_widths"].verdict == "reproduced"
-    assert "784-1000-10 reaches 67 %" in found["odd_widths"].measured
+    assert (
+        "reaches 67 % of the rate of 784-1024-10 with 784-1000-10" in found["odd_widths"].measured
+    )
     assert found["twenty_five_times_from_gpu"].verdict == "reproduced"
+
+
+def test_widths_on_the_cpu_decide_nothing_about_the_gpu() -> None:
+    nets = [(784, 1000, 10), (784, 1024, 10)]
+    cells = [Cell("parmlp_threads", n, "mnist", 4096, 128, 8, FAITHFUL) for n in nets]
+    found = by_id(run_of(Machine(), Machine().group("e", "g", cells)))["odd_widths"]
+    assert found.verdict == "not measurable here"
+    assert "On the CPU" in found.measured
+
+
+def test_every_implementation_of_the_study_is_known_here() -> None:
+    assert set(implementations.IMPLEMENTATIONS) == set(IMPLEMENTATIONS)
+
+
+def test_every_prediction_in_words_is_judged() -> None:
+    assert set(predictions.FINDINGS) == {f.id for f in findings(run_of(Machine(), []))}
 
 
 def test_one_different_bit_is_told() -> None:

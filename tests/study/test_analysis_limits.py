@@ -1,24 +1,33 @@
 """Roofline and bounds: programs built to be bound by one thing are said to be bound by it."""
 
-import pytest
-from simulated_machine import FAITHFUL, Machine, Program
+from dataclasses import replace
 
-from parmlp.study.analysis import Measurements, bound_of, roofline
+import pytest
+
+from parmlp.study.analysis import Bound, StudyRun, bound_of, roofline
 from parmlp.study.analysis.roofline import Roof, bytes_per_sample, last_level_cache
-from parmlp.study.records import Cell
+from parmlp.study.records import Cell, Phase
+from study.simulated_machine import FAITHFUL, Machine, Program
 
 MEGABYTES_32 = 32 * 2**20
 
 
-def measured(
-    machine: Machine, program: Program, batches: tuple[int, ...], threads: int
-) -> Measurements:
+def run_of(
+    machine: Machine, program: Program, batches: tuple[int, ...] = (128,), threads: int = 1
+) -> StudyRun:
     machine.programs["parmlp_threads"] = program
     cells = [
         Cell("parmlp_threads", (784, 100, 10), "mnist5k", 4096, b, threads, FAITHFUL)
         for b in batches
     ]
-    return Measurements.of(machine.group("e", "g", cells))
+    records = tuple(machine.group("e", "g", cells))
+    return StudyRun(machine.run(), records, machine.ceiling())
+
+
+def first_bound(run: StudyRun) -> Bound:
+    bound = bound_of(next(iter(run.measured)), run)
+    assert bound is not None
+    return bound
 
 
 @pytest.mark.parametrize(
@@ -34,9 +43,7 @@ def test_the_bound_is_what_the_program_was_built_with(
     program: Program, batches: tuple[int, ...], threads: int, kind: str
 ) -> None:
     machine = Machine(noise=0.005, hand_over=80e-6 if kind == "synchronisation" else 80e-9)
-    cells = measured(machine, program, batches, threads)
-    bound = bound_of(next(iter(cells)), cells, machine.ceiling(), MEGABYTES_32)
-    assert bound is not None
+    bound = first_bound(run_of(machine, program, batches, threads))
     assert bound.kind == kind
     assert all(share >= 0 for share in bound.shares.values())
     assert "%" in bound.reasoning
@@ -44,19 +51,15 @@ def test_the_bound_is_what_the_program_was_built_with(
 
 def test_bandwidth_binds_where_memory_is_slow() -> None:
     machine = Machine(noise=0, bandwidth=1e9)
-    cells = measured(machine, Program(0.8), (128,), 1)
-    bound = bound_of(next(iter(cells)), cells, machine.ceiling(), MEGABYTES_32)
-    assert bound is not None
-    assert bound.kind == "bandwidth"
+    assert first_bound(run_of(machine, Program(0.8))).kind == "bandwidth"
 
 
 def test_fork_join_and_each_example_cost_what_they_hand_over() -> None:
     machine = Machine(noise=0)
     for name in ("naive_pthreads", "blas_parallel"):
         cell = Cell(name, (784, 100, 10), "mnist5k", 4096, 128, 8, FAITHFUL)
-        cells = Measurements.of(machine.group("e", "g", [cell]))
-        bound = bound_of(next(iter(cells)), cells, machine.ceiling(), MEGABYTES_32)
-        assert bound is not None
+        records = tuple(machine.group("e", "g", [cell]))
+        bound = first_bound(StudyRun(machine.run(), records, machine.ceiling()))
         program = machine.programs[name]
         times = 128 if program.an_example else 1
         cost = program.hand_overs * machine.hand_over * 3 + program.fork_joins * 4 * 50e-6
@@ -66,14 +69,31 @@ def test_fork_join_and_each_example_cost_what_they_hand_over() -> None:
 
 
 def test_no_ceiling_no_bound() -> None:
-    cells = measured(Machine(), Program(0.8), (128,), 1)
-    assert bound_of(next(iter(cells)), cells, None, None) is None
-    assert roofline(cells, None, None) == []
+    run = replace(run_of(Machine(), Program(0.8)), ceiling=None)
+    assert bound_of(next(iter(run.measured)), run) is None
+    assert roofline(run.measured, None, None) == []
+
+
+def test_hand_overs_timed_in_the_step_count_first() -> None:
+    machine = Machine(noise=0)
+    run = run_of(machine, Program(0.8, serial=0.0), threads=8)
+    (record,) = run.records
+    timed = replace(
+        record,
+        key="another",
+        experiment="phases",
+        rounds=(),
+        phases=(Phase("forward", 0, 1e-5, 0.5), Phase("weights", 0, 1e-5, 0.5)),
+        hand_over_seconds=machine.step_seconds(record.cell) / 4,
+    )
+    bound = first_bound(replace(run, records=(record, timed)))
+    assert bound.shares["synchronisation"] == pytest.approx(0.5)
+    assert "timed in the step" in bound.reasoning
 
 
 def test_roofline_share_is_the_program_s_efficiency() -> None:
     machine = Machine(noise=0)
-    cells = measured(machine, Program(0.6), (128,), 1)
+    cells = run_of(machine, Program(0.6)).measured
     (point,) = roofline(cells, machine.ceiling(), MEGABYTES_32)
     assert point.share == pytest.approx(0.6)
     # The weights fit the cache: only the row and its target come from memory.

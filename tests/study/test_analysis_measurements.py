@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from simulated_machine import FAITHFUL, Machine
 
 from parmlp.study.analysis import (
     Measurements,
@@ -13,6 +12,7 @@ from parmlp.study.analysis import (
     winners,
 )
 from parmlp.study.records import Cell, CellRecord, Round
+from study.simulated_machine import FAITHFUL, Machine
 
 NET = (784, 100, 10)
 

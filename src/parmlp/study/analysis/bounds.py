@@ -13,7 +13,7 @@ from scipy import optimize
 
 from parmlp.study.analysis.measurements import Measurement, Measurements, Problem
 from parmlp.study.analysis.roofline import Roof, bytes_per_sample, roofs
-from parmlp.study.records import CeilingRecord
+from parmlp.study.analysis.study import StudyRun
 
 Kind = Literal["arithmetic", "bandwidth", "synchronisation", "launch", "instructions"]
 
@@ -58,26 +58,27 @@ def launch_seconds(m: Measurement, measured: Measurements) -> float | None:
     return float(optimize.nnls(columns, np.ones_like(seconds))[0][0])
 
 
-def hand_over_seconds(m: Measurement, ceiling: CeilingRecord) -> tuple[float, str] | None:
+def hand_over_seconds(m: Measurement, run: StudyRun) -> tuple[float, str] | None:
     """Seconds a step spends handing work from thread to thread, and what that is made of.
 
     From the timers in the core where they ran, otherwise from the measured cost of one hand-over
     and how often the implementation does it. None where that is not known.
     """
-    if m.threads == 1:
+    if m.threads == 1 or run.ceiling is None:
         return None
-    record = m.record
-    if record.phases and record.hand_over_seconds is not None:
-        count, one = len(record.phases), record.hand_over_seconds
+    profile = run.profile_of(m)
+    if profile is not None and profile.phases and profile.hand_over_seconds is not None:
+        count, one = len(profile.phases), profile.hand_over_seconds
         return count * one, f"{count} hand-overs of {_time(one)}, timed in the step"
     kind = m.implementation.hand_over
     layers = len(m.cell.layers) - 1
     batch = min(m.cell.batch, m.cell.rows)
-    costs = ceiling.fork_join_seconds if kind == "minibatch" else ceiling.hand_over_seconds
+    each_minibatch = kind == "minibatch"
+    costs = run.ceiling.fork_join_seconds if each_minibatch else run.ceiling.hand_over_seconds
     cost = costs.get(str(m.threads))
     if kind == "none" or cost is None:
         return None
-    if kind == "minibatch":
+    if each_minibatch:
         return cost, f"one fork and join of {_time(cost)}"
     if kind == "example":
         # Forward and gradient in each layer, and backward in each but the first.
@@ -87,31 +88,19 @@ def hand_over_seconds(m: Measurement, ceiling: CeilingRecord) -> tuple[float, st
     return count * cost, f"at most {count} hand-overs of {_time(cost)}"
 
 
-def bound_of(
-    m: Measurement, measured: Measurements, ceiling: CeilingRecord | None, cache: int | None
-) -> Bound | None:
-    """What bounds `m`, or None where its ceilings were not measured.
-
-    Parameters
-    ----------
-    m : Measurement
-    measured : Measurements
-        The run it is part of, for the other batch sizes.
-    ceiling : CeilingRecord or None
-    cache : int or None
-        Bytes of the last-level cache.
-    """
-    roof = roofs(ceiling).get(m.threads)
-    if ceiling is None or roof is None or m.implementation.device != "cpu":
+def bound_of(m: Measurement, run: StudyRun) -> Bound | None:
+    """What bounds `m`, a measurement of `run`, or None where its ceilings were not measured."""
+    roof = roofs(run.ceiling).get(m.threads)
+    if roof is None or m.implementation.device != "cpu":
         return None
     step = m.step_seconds
     batch = min(m.cell.batch, m.cell.rows)
     shares: dict[str, float] = {
         "arithmetic": batch * m.cell.flops_per_sample / roof.peak_flops / step,
-        "bandwidth": batch * bytes_per_sample(m.cell, cache) / roof.bytes_per_second / step,
+        "bandwidth": batch * bytes_per_sample(m.cell, run.cache) / roof.bytes_per_second / step,
     }
-    hand_over = hand_over_seconds(m, ceiling)
-    launch = launch_seconds(m, measured)
+    hand_over = hand_over_seconds(m, run)
+    launch = launch_seconds(m, run.measured)
     if hand_over is not None:
         shares["synchronisation"] = hand_over[0] / step
     if launch is not None:

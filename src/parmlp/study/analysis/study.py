@@ -1,10 +1,10 @@
 """A run as the analysis sees it: records, measurements, ceilings and predictions together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from parmlp.study.analysis.measurements import Measurement, Measurements
+from parmlp.study.analysis.measurements import Measurement, Measurements, problem_of
 from parmlp.study.analysis.roofline import last_level_cache
 from parmlp.study.records import CeilingRecord, CellRecord, Results, RunRecord
 
@@ -75,11 +75,27 @@ class StudyRun:
             if seconds.get(m.record.key, 0) > 0
         ]
 
-    @property
-    def not_timed(self) -> Iterable[CellRecord]:
-        """The cells without a measurement."""
+    @cached_property
+    def gaps(self) -> list[CellRecord]:
+        """The cells that were to be measured and were not, or left nothing that can be used."""
         timed = {m.record.key for m in self.measured}
-        return (r for r in self.records if r.key not in timed)
+        return [
+            r
+            for r in self.records
+            if r.status != "timed"
+            or (r.key not in timed and r.accuracy is None and r.phases is None)
+        ]
+
+    def profile_of(self, m: Measurement) -> CellRecord | None:
+        """The record of the same training with its step taken apart, where there is one."""
+        for r in self.records:
+            if (
+                r.phases
+                and (r.cell.implementation, r.cell.threads) == (m.name, m.threads)
+                and problem_of(r.cell) == m.problem
+            ):
+                return r
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The findings of the authors' report, each looked for in the data."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from parmlp.study.analysis.estimates import Estimate
 from parmlp.study.analysis.findings.finding import (
@@ -13,7 +13,7 @@ from parmlp.study.analysis.findings.finding import (
     vote,
     with_threads,
 )
-from parmlp.study.analysis.measurements import Measurement, Measurements, Problem
+from parmlp.study.analysis.measurements import Measurement, Measurements
 from parmlp.study.analysis.study import StudyRun
 
 #: Slowest divided by fastest batch up to which a row is called flat.
@@ -110,24 +110,28 @@ def cuda_ahead_of_theano_gpu(run: StudyRun) -> Outcome:
 
 
 def odd_widths(run: StudyRun) -> Outcome:
-    """Does a GPU lose at widths that are not multiples of 32?"""
-    pairs = list(_width_pairs(run.measured.where(names=["parmlp_cuda"])))
-    if not pairs:
-        return _missing(
-            "it is about GPU kernels, and no CUDA row was timed both at a width that is a multiple "
-            f"of {WARP} and at one that is not"
-        )
-    ratios = []
-    for odd, even in pairs:
-        # Different problems are no pairs; only the medians are divided.
-        ratios.append((odd.gflops.median / even.gflops.median, odd, even))
+    """Does a GPU lose at widths that are not multiples of 32? Our CPU rows stand beside it."""
+    cuda = list(_width_pairs(run.measured.where(names=["parmlp_cuda"])))
+    if cuda:
+        text, lost = _tell_widths(cuda)
+        return Outcome(lost, text)
+    text = "It is about GPU kernels, and no CUDA row was timed at such a width."
+    cpu = list(_width_pairs(run.measured.where(names=["parmlp_serial", "parmlp_threads"])))
+    return Outcome(None, f"{text} On the CPU: {_lower(_tell_widths(cpu)[0])}" if cpu else text)
+
+
+def _tell_widths(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[str, bool]:
+    """Pairs of an odd and an even width in words, and whether most of them lose."""
+    # Different problems are no pairs of rounds; only the medians are divided.
+    ratios = [(odd.gflops.median / even.gflops.median, odd, even) for odd, even in pairs]
     worst, odd, even = min(ratios, key=lambda item: item[0])
-    lost = sum(r < 1 for r, _, _ in ratios)
-    return Outcome(
-        2 * lost > len(ratios),
-        f"Fewer GFLOP/s at the odd width in {lost} of {len(ratios)} pairs of neighbouring widths. "
-        f"The largest loss: {odd.problem.net} reaches {100 * worst:.0f} % of {even.problem.net}.",
+    lost = sum(ratio < 1 for ratio, _, _ in ratios)
+    text = (
+        f"Fewer GFLOP/s at a width that is not a multiple of {WARP} in {lost} of {len(ratios)} "
+        f"pairs of neighbouring widths. The lowest: {with_threads(odd)} reaches "
+        f"{100 * worst:.0f} % of the rate of {even.problem.net} with {odd.problem.net}."
     )
+    return text, 2 * lost > len(ratios)
 
 
 def _width_pairs(measured: Measurements) -> Iterable[tuple[Measurement, Measurement]]:
@@ -136,13 +140,15 @@ def _width_pairs(measured: Measurements) -> Iterable[tuple[Measurement, Measurem
     def even(m: Measurement) -> bool:
         return all(width % WARP == 0 for width in m.cell.layers[1:-1])
 
-    def rest(p: Problem) -> tuple[object, ...]:
-        return (len(p.layers), p.layers[0], p.layers[-1], p.data, p.batch, p.configuration)
+    def rest(m: Measurement) -> tuple[object, ...]:
+        p = m.problem
+        shape = (len(p.layers), p.layers[0], p.layers[-1])
+        return (*shape, p.data, p.batch, p.configuration, m.name, m.threads)
 
     for odd in measured:
         if even(odd):
             continue
-        others = [m for m in measured if even(m) and rest(m.problem) == rest(odd.problem)]
+        others = [m for m in measured if even(m) and rest(m) == rest(odd)]
         if others:
             width = sum(odd.cell.layers[1:-1])
             yield odd, min(others, key=lambda m: abs(sum(m.cell.layers[1:-1]) - width))
