@@ -5,13 +5,13 @@ measured. The largest share names the bound. Where none reaches `SMALL`, the mac
 explain the time: the program's own instructions take it, and the statement says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy import optimize
 
-from parmlp.study.analysis.measurements import Measurement, Measurements, Problem
+from parmlp.study.analysis.measurements import Measurement, Measurements
 from parmlp.study.analysis.roofline import Roof, bytes_per_sample, roofs
 from parmlp.study.analysis.study import StudyRun
 
@@ -48,7 +48,7 @@ def launch_seconds(m: Measurement, measured: Measurements) -> float | None:
     by_batch: dict[int, float] = {}
     for other in measured.where(experiment=m.record.experiment, names=[m.name], threads=m.threads):
         q = other.problem
-        if Problem(q.layers, q.data, q.rows, p.batch, q.configuration) == p:
+        if replace(q, batch=p.batch) == p:
             by_batch[min(q.batch, q.rows)] = other.row_seconds.median
     if len(by_batch) < LEAST_BATCHES:
         return None

@@ -22,6 +22,7 @@ class Problem:
     rows: int
     batch: int
     configuration: str
+    learning_rate: float
 
     @property
     def net(self) -> str:
@@ -39,7 +40,15 @@ class Problem:
 
 def problem_of(cell: Cell) -> Problem:
     """What `cell` trains."""
-    return Problem(cell.layers, cell.data, cell.rows, cell.batch, cell.configuration.name)
+    configuration = cell.configuration
+    return Problem(
+        cell.layers,
+        cell.data,
+        cell.rows,
+        cell.batch,
+        configuration.name,
+        configuration.learning_rate,
+    )
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,15 @@ class Measurements:
         """Problems in the order of their networks' weights, then batch, then rows."""
         return sorted(
             {m.problem for m in self._items},
-            key=lambda p: (p.data, len(p.layers), p.layers, p.configuration, p.batch, p.rows),
+            key=lambda p: (
+                p.data,
+                len(p.layers),
+                p.layers,
+                p.configuration,
+                p.batch,
+                p.rows,
+                p.learning_rate,
+            ),
         )
 
     @property

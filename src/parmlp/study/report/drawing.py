@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -17,7 +19,7 @@ from parmlp.study.report.values import Table
 #: Inches of a figure beside text, and of one on a telephone; a CSS pixel is 1/96 inch.
 WIDE, NARROW = 9.0, 3.5
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be found and read aloud
     "font.family": "sans-serif",
     "font.size": 9.0,
@@ -94,6 +96,9 @@ def _canvas(drawing: Drawing, narrow: bool) -> Iterator[Canvas]:
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{drawing.id}-{narrow}"}):
         canvas = Canvas(figsize=(NARROW if narrow else WIDE, 4.0), layout="constrained")
         drawing.draw(canvas, narrow)
+        # Laid out once here, not again by every kind of file that is written.
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")
         yield canvas
 
 
@@ -106,25 +111,27 @@ def draw(drawing: Drawing, folder: Path) -> Drawn:
         If a file cannot be written.
     """
     with _canvas(drawing, narrow=False) as canvas:
-        for kind in ("svg", "png"):
-            metadata = {"Date": None} if kind == "svg" else None
-            canvas.savefig(
-                folder / f"{drawing.id}.{kind}", facecolor="white", dpi=160, metadata=metadata
-            )
-        wide = _inline(drawing, canvas, "wide")
+        canvas.savefig(folder / f"{drawing.id}.png", facecolor="white", dpi=160)
+        text = _svg(canvas)
+    paper = text.replace("<svg ", '<svg style="background: #ffffff" ', 1)
+    (folder / f"{drawing.id}.svg").write_text(paper, encoding="utf-8")
+    wide = _inline(drawing, text, "wide")
     with _canvas(drawing, narrow=True) as canvas:
-        narrow = _inline(drawing, canvas, "narrow")
+        narrow = _inline(drawing, _svg(canvas), "narrow")
     return Drawn(drawing, wide, narrow)
+
+
+def _svg(canvas: Canvas) -> str:
+    file = io.StringIO()
+    canvas.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
 
 
 _ID = re.compile(r'\b(id="|href="#|url\(#)')
 
 
-def _inline(drawing: Drawing, canvas: Canvas, variant: str) -> str:
+def _inline(drawing: Drawing, text: str, variant: str) -> str:
     """The figure as an <svg> element: ids of its own, and colours that follow the page's."""
-    file = io.StringIO()
-    canvas.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
     text = text[text.index("<svg") :]
     text = _ID.sub(rf"\g<1>{drawing.id}-{variant}-", text)
     for colour in COLOURS:
@@ -136,7 +143,12 @@ def _inline(drawing: Drawing, canvas: Canvas, variant: str) -> str:
 
 
 def axes_grid(
-    canvas: Canvas, panels: int, narrow: bool, height: float, most_columns: int = 3,
+    canvas: Canvas,
+    panels: int,
+    narrow: bool,
+    height: float,
+    *,
+    most_columns: int = 3,
     share_y: bool = False,
 ) -> list[Axes]:
     """Axes for so many panels, in one column where it is narrow; sets the canvas's height.
@@ -155,16 +167,20 @@ def axes_grid(
 
 def add_legend(canvas: Canvas, axes: list[Axes], narrow: bool) -> None:
     """One legend for all axes, below them; every label once."""
-    handles = {}
+    handles: dict[str, Artist] = {}
     for ax in axes:
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(text, handle)
+            handles.setdefault(str(text), handle)
     if not handles:
         return
     columns = 2 if narrow else min(5, len(handles))
     rows = -(-len(handles) // columns)
     canvas.set_figheight(canvas.get_figheight() + 0.2 * rows + 0.15)
     canvas.legend(
-        list(handles.values()), list(handles), loc="outside lower left", ncols=columns,
-        columnspacing=1.2, handlelength=2.2,
+        list(handles.values()),
+        list(handles),
+        loc="outside lower left",
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=2.2,
     )

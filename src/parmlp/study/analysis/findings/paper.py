@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from parmlp.study.analysis.estimates import Estimate
 from parmlp.study.analysis.findings.finding import (
@@ -36,7 +37,7 @@ def batch_series(measured: Measurements) -> list[list[Measurement]]:
     series: dict[tuple[object, ...], dict[int, Measurement]] = defaultdict(dict)
     for m in measured:
         p = m.problem
-        key = (m.name, m.threads, p.layers, p.data, p.rows, p.configuration)
+        key = (m.name, m.threads, replace(p, batch=0))
         series[key][p.batch] = m
     return [
         [by_batch[b] for b in sorted(by_batch)] for by_batch in series.values() if len(by_batch) > 1

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from parmlp.study.analysis import Estimate
 from parmlp.study.report.drawing import Drawing, Gap, add_legend, axes_grid
-from parmlp.study.report.palette import INK, MUTED, PAPER, label, style
+from parmlp.study.report.palette import MUTED, PAPER, label, style
 from parmlp.study.report.values import Table, Value, number
 
 #: More ticks than this on an axis of measured places run into each other.
@@ -43,7 +44,14 @@ class Axis:
 
 
 def lines(
-    id: str, title: str, caption: str, panels: Sequence[Panel], x: Axis, y: Axis, missing: str,
+    id: str,
+    title: str,
+    caption: str,
+    *,
+    panels: Sequence[Panel],
+    x: Axis,
+    y: Axis,
+    missing: str,
     curve_label: str = "ideal",
 ) -> Drawing | Gap:
     """A figure of lines, or a gap with the reason `missing` where there is no point to draw."""
@@ -63,7 +71,7 @@ def lines(
         for s in p.series
         for place, value in sorted(s.points.items())
     ]
-    header = ("panel", "implementation", "threads", x.label, y.label)
+    header: tuple[str, ...] = ("panel", "implementation", "threads", x.label, y.label)
     if all(s.threads is None for p in panels for s in p.series):
         header = (*header[:2], *header[3:])
         rows = [(*row[:2], *row[3:]) for row in rows]
@@ -74,7 +82,11 @@ def _draw_panel(ax: Axes, panel: Panel, x: Axis, y: Axis, curve_label: str) -> N
     places = sorted({place for s in panel.series for place in s.points})
     if panel.curve is not None:
         ax.plot(
-            places, [panel.curve(p) for p in places], color=MUTED.light, lw=1.0, ls=(0, (4, 3)),
+            places,
+            [panel.curve(p) for p in places],
+            color=MUTED.light,
+            lw=1.0,
+            ls=(0, (4, 3)),
             label=curve_label,
         )
     for s in panel.series:
@@ -126,15 +138,11 @@ def set_scales(ax: Axes, places: Sequence[float], log_x: bool, log_y: bool) -> N
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
 
 
-def plain_log_ticks(axis: object) -> None:
-    """Ticks at 1, 2, 5, 10, ... written in full, on a logarithmic axis."""
-    from matplotlib.axis import Axis as MatplotlibAxis
-    from matplotlib.ticker import LogLocator
-
-    assert isinstance(axis, MatplotlibAxis)
+def plain_log_ticks(axis: MatplotlibAxis) -> None:
+    """Ticks at powers of ten, or at 1, 2, 5 where the range is short, written in full."""
     low, high = axis.get_view_interval()
-    few = low > 0 and high / low < 30
-    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if few else (1,), numticks=12))
+    steps = (1, 2, 5) if low > 0 and high / low < 30 else (1,)
+    axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: short(v)))
     axis.set_minor_formatter(NullFormatter())
 
@@ -144,8 +152,3 @@ def short(value: float) -> str:
     if value >= 10_000 and value % 100 == 0:
         return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
     return f"{value:g}" if value < 10_000 else number(value)
-
-
-def reference_line(ax: Axes, y: float) -> None:
-    """A thin horizontal line at `y`."""
-    ax.axhline(y, color=INK.light, lw=0.8)
