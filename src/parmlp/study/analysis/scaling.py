@@ -41,7 +41,7 @@ class ScalingSeries:
     def title(self) -> str:
         """The problem in a line, with rows a thread in a weak series."""
         p = self.problem
-        rows = f", {p.rows:,} rows a thread" if self.weak else ""
+        rows = f"\n{p.rows:,} rows a thread" if self.weak else ""
         return f"{p.net}, {p.data}, batch {p.batch:,}{rows}"
 
     def speedups(self) -> dict[int, Estimate]:

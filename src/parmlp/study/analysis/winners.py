@@ -8,9 +8,11 @@ from parmlp.study.analysis.measurements import Measurement, Measurements, Proble
 
 @dataclass(frozen=True)
 class Win:
-    """The fastest implementation of a problem, the next one, and by how much it is ahead.
+    """The fastest implementation of a problem, and by how much it is ahead of other people's.
 
-    ``lead`` is the ratio of their rates; None where nobody else was timed.
+    ``second`` is the fastest of another family (ours, the authors', the libraries), for rows of one
+    family share most of their code. ``lead`` is the ratio of their rates. Both are None where no
+    other family was timed.
     """
 
     problem: Problem
@@ -28,9 +30,10 @@ def winners(measured: Measurements) -> list[Win]:
     """The winner of each problem, each implementation at its best number of threads."""
     found = []
     for problem in measured.problems:
-        best = measured.where(problem=problem).by_name().values()
-        first, *others = sorted(best, key=lambda m: m.row_seconds.median)
-        second = others[0] if others else None
+        cells = measured.where(problem=problem)
+        first = min(cells, key=lambda m: m.row_seconds.median)
+        family = first.implementation.family
+        second = Measurements(m for m in cells if m.implementation.family != family).fastest()
         lead = None if second is None else first.speed_over(second)
         found.append(Win(problem, first, second, lead))
     return found

@@ -227,20 +227,26 @@ def _facts(run: StudyRun, results: Results) -> list[tuple[str, str]]:
     facts = [
         ("Processor", str(platform.get("cpu", "not known"))),
         ("Cores", str(platform.get("cores", "not known"))),
-        ("Started", run.run.started.replace("T", " ")),
-        ("Finished", results.end.finished.replace("T", " ") if results.end else "not yet"),
+        ("Started", _time(run.run.started)),
+        ("Finished", _time(results.end.finished) if results.end else "not yet"),
         ("Preset", run.run.preset),
         ("Cells timed", f"{len(run.measured):,}"),
         ("Cells not measured", f"{len(run.gaps):,}"),
         ("Implementations timed", ", ".join(names) or "none"),
     ]
     if run.ceiling is not None:
+        found = sorted((int(t), peak) for t, peak in run.ceiling.peak_flops.items())
         peaks = ", ".join(
-            f"{peak / 1e9:.0f} on {t} thread{'s' * (t != '1')}"
-            for t, peak in run.ceiling.peak_flops.items()
+            f"{peak / 1e9:.0f} on {t} thread{'s' * (t > 1)}"
+            for t, peak in (found[:1] + found[-1:] if len(found) > 1 else found)
         )
         facts.insert(2, ("FMA peak, GFLOP/s", peaks))
     return facts
+
+
+def _time(iso: str) -> str:
+    """A record's time to the minute."""
+    return iso[:16].replace("T", " ") + (" UTC" if iso.endswith("+00:00") else iso[19:])
 
 
 def _command(run: StudyRun) -> str:

@@ -186,7 +186,7 @@ def twenty_five_times_from_gpu(run: StudyRun) -> Outcome:
     """Is the GPU about 25 times as fast as BLAS serial?"""
     found = duels(run.measured, ["parmlp_cuda"], ["blas_serial"])
     if not found:
-        return _missing("parmlp CUDA and BLAS serial were not both timed on one problem")
+        return _missing("BLAS serial and parmlp CUDA were not both timed on one problem")
     best = max(found, key=lambda d: d.ratio.median)
     return Outcome(best.ratio.median >= ABOUT_GPU_TIMES, tell(found))
 

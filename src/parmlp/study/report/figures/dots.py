@@ -14,7 +14,7 @@ from parmlp.study.report.palette import MUTED, PAPER, label, style
 from parmlp.study.report.values import Table, Value
 
 #: Inches of a row, and of what is above and below the rows.
-_ROW, _FRAME = 0.19, 0.85
+_ROW, _FRAME = 0.19, 1.0
 
 
 @dataclass(frozen=True)

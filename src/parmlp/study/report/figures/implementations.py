@@ -85,7 +85,7 @@ def _by_batch(
     if max(map(len, groups.values()), default=0) < _LINES_FROM:
         panels = [
             DotPanel(
-                f"{p.net}, {p.configuration}, batch {p.batch:,}",
+                f"{p.net}\n{p.configuration}, batch {p.batch:,}",
                 _dots(measured.where(problem=p), quantity),
             )
             for p in measured.problems
@@ -166,8 +166,8 @@ def distributions(run: StudyRun) -> Drawing | Gap:
             ax.axvline(0, color=MUTED.light, lw=0.8)
             ax.set_yticks(range(len(names)), [label(*row) for row in names])
             ax.set_ylim(len(names) - 0.4, -0.6)
-            ax.set_title(f"{p.net}, {p.configuration}, batch {p.batch:,}")
-            ax.set_xlabel("time of a round, % from the median")
+            ax.set_title(f"{p.net}\n{p.configuration}, batch {p.batch:,}")
+            ax.set_xlabel("% from the median")
 
     rows: list[tuple[Value, ...]] = [
         (p.text, m.label, m.threads, r, percent, "yes" if quiet else "no")
@@ -177,7 +177,7 @@ def distributions(run: StudyRun) -> Drawing | Gap:
     ]
     header = ("problem", "implementation", "threads", "round", "% from the median", "quiet")
     caption = (
-        "A dot a round. Hollow dots are rounds during which other programs used the CPU. The "
+        "A dot is the time of a round. Hollow dots are rounds during which other programs used the CPU. The "
         "smallest batch of each network is shown."
     )
     return Drawing(id, title, caption, Table(id, header, rows), draw)

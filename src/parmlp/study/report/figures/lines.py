@@ -101,6 +101,8 @@ def _draw_panel(ax: Axes, panel: Panel, x: Axis, y: Axis, curve_label: str) -> N
 def plot_series(ax: Axes, s: Series, line: bool = True) -> None:
     """Points with intervals, joined by a line."""
     look = style(s.name)
+    # Where rows differ in threads alone, those of one thread look like the serial ones.
+    hollow = look.hollow or s.threads == 1
     places = sorted(s.points)
     values = [s.points[p] for p in places]
     middle = [v.median for v in values]
@@ -112,8 +114,8 @@ def plot_series(ax: Axes, s: Series, line: bool = True) -> None:
         yerr=[below, above],
         color=look.colour.light,
         marker=look.marker,
-        linestyle=look.line if line else "none",
-        markerfacecolor=PAPER.light if look.hollow else look.colour.light,
+        linestyle=("--" if hollow else look.line) if line else "none",
+        markerfacecolor=PAPER.light if hollow else look.colour.light,
         elinewidth=1.0,
         capsize=2.0,
         label=label(s.name, s.threads),

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure as Canvas
 from parmlp.study.analysis import Estimate, Fit, StudyRun
 from parmlp.study.analysis.scaling import ScalingSeries, strong_series, weak_series
 from parmlp.study.report.drawing import Drawing, Gap, add_legend, axes_grid
+from parmlp.study.report.figures.dots import Dot, DotPanel, dots
 from parmlp.study.report.figures.lines import (
     Axis,
     Panel,
@@ -16,91 +17,133 @@ from parmlp.study.report.figures.lines import (
     plot_series,
     set_scales,
 )
-from parmlp.study.report.palette import MUTED, label, style
+from parmlp.study.report.palette import INK, MUTED, label
 from parmlp.study.report.values import Table, Value
 
 _MISSING = "no implementation was timed both on one thread and on several in this run"
 _THREADS = Axis("threads")
 
+#: Up to so many thread counts are no line to look along: values stand in rows then.
+_DOTS_UP_TO = 2
+
 Points = Callable[[ScalingSeries], dict[int, Estimate]]
 
 
-def _panels(
-    found: Sequence[ScalingSeries], points: Points, curve: Callable[[float], float] | None
-) -> list[Panel]:
+def _by_threads(
+    id: str,
+    title: str,
+    caption: str,
+    *,
+    found: Sequence[ScalingSeries],
+    points: Points,
+    quantity: str,
+    ideal: Callable[[float], float],
+    ideal_label: str = "ideal",
+) -> Drawing | Gap:
+    """A quantity by threads: lines, or rows where there is one or two and no more."""
     titles = list(dict.fromkeys(s.title for s in found))
-    return [
-        Panel(
+    counts = {p for s in found for p in s.points}
+    if len(counts) <= _DOTS_UP_TO:
+        rows = [
+            DotPanel(
+                text,
+                [
+                    Dot(s.name, p, v)
+                    for s in found
+                    if s.title == text
+                    for p, v in points(s).items()
+                    if p > 1
+                ],
+            )
+            for text in titles
+        ]
+        reference = ideal(float(max(counts, default=1)))
+        return dots(
+            id,
             title,
+            f"{caption} Threads stand in brackets; the dashed line is the ideal.",
+            panels=rows,
+            x=Axis(quantity),
+            missing=_MISSING,
+            reference=reference,
+        )
+    panels = [
+        Panel(
+            text,
             [
                 Series(s.name, None, {float(p): v for p, v in points(s).items()})
                 for s in found
-                if s.title == title
+                if s.title == text
             ],
-            curve,
+            ideal,
         )
-        for title in titles
+        for text in titles
     ]
+    return lines(
+        id,
+        title,
+        f"{caption} The dashed line is the ideal.",
+        panels=panels,
+        x=_THREADS,
+        y=Axis(quantity),
+        missing=_MISSING,
+        curve_label=ideal_label,
+    )
 
 
 def strong_scaling(run: StudyRun) -> Drawing | Gap:
     """Speed-up of a fixed problem over own one thread."""
-    found = strong_series(run.of_experiment("strong_scaling"))
-    return lines(
+    return _by_threads(
         "strong_scaling",
         "Strong scaling: speed-up over own one thread",
-        "The same training on more threads. Bars are 95 % intervals of the ratio, pair by pair; "
-        "the dashed line is the ideal, as many times as fast as there are threads.",
-        panels=_panels(found, ScalingSeries.speedups, lambda p: p),
-        x=_THREADS,
-        y=Axis("speed-up"),
-        missing=_MISSING,
+        "The same training on more threads. Bars are 95 % intervals of the ratio, pair by pair.",
+        found=strong_series(run.of_experiment("strong_scaling")),
+        points=ScalingSeries.speedups,
+        quantity="speed-up",
+        ideal=lambda p: p,
     )
 
 
 def efficiency(run: StudyRun) -> Drawing | Gap:
     """Speed-up divided by threads."""
-    found = strong_series(run.of_experiment("strong_scaling"))
-    return lines(
+    return _by_threads(
         "efficiency",
         "Efficiency: speed-up divided by threads",
-        "1 is the ideal; what is missing to 1 is time that threads wait, hand over or repeat work.",
-        panels=_panels(found, ScalingSeries.efficiencies, lambda _: 1.0),
-        x=_THREADS,
-        y=Axis("efficiency"),
-        missing=_MISSING,
+        "What is missing to 1 is time that threads wait, hand over or repeat work.",
+        found=strong_series(run.of_experiment("strong_scaling")),
+        points=ScalingSeries.efficiencies,
+        quantity="efficiency",
+        ideal=lambda _: 1.0,
     )
 
 
 def weak_scaling(run: StudyRun) -> Drawing | Gap:
     """One thread's epoch over that of p threads with p times the rows."""
-    found = weak_series(run.of_experiment("weak_scaling"))
-    return lines(
+    return _by_threads(
         "weak_scaling",
         "Weak scaling: as many rows a thread",
-        "Time of one thread's epoch divided by that of p threads on p times as many rows. 1 is the "
-        "ideal: the epoch stays as long.",
-        panels=_panels(found, ScalingSeries.efficiencies, lambda _: 1.0),
-        x=_THREADS,
-        y=Axis("efficiency"),
-        missing=_MISSING,
+        "Time of one thread's epoch divided by that of p threads on p times as many rows; at 1 "
+        "the epoch stays as long.",
+        found=weak_series(run.of_experiment("weak_scaling")),
+        points=ScalingSeries.efficiencies,
+        quantity="efficiency",
+        ideal=lambda _: 1.0,
     )
 
 
 def karp_flatt(run: StudyRun) -> Drawing | Gap:
     """The experimentally determined serial fraction."""
-    found = strong_series(run.of_experiment("strong_scaling"))
-    return lines(
+    return _by_threads(
         "karp_flatt",
         "Karp-Flatt: the serial fraction that a speed-up tells of",
         "(1/S − 1/p) / (1 − 1/p). A fraction that stays the same is code that runs on one thread; "
         "one that grows with the threads is overhead that threads add; below zero the speed-up is "
         "more than linear.",
-        panels=_panels(found, ScalingSeries.serial_fractions, lambda _: 0.0),
-        x=_THREADS,
-        y=Axis("serial fraction"),
-        missing=_MISSING,
-        curve_label="no serial part",
+        found=strong_series(run.of_experiment("strong_scaling")),
+        points=ScalingSeries.serial_fractions,
+        quantity="serial fraction",
+        ideal=lambda _: 0.0,
+        ideal_label="no serial part",
     )
 
 
@@ -119,7 +162,7 @@ def scaling_fits(run: StudyRun) -> Drawing | Gap:
         return Gap(id, title, reasons[0] if reasons else _MISSING)
 
     def draw(canvas: Canvas, narrow: bool) -> None:
-        axes = axes_grid(canvas, len(fitted), narrow, 2.5)
+        axes = axes_grid(canvas, len(fitted), narrow, 2.8)
         for ax, (s, fits) in zip(axes, fitted, strict=True):
             points = {float(p): v for p, v in s.speedups().items()}
             x = np.linspace(1, max(points), 100)
@@ -128,13 +171,13 @@ def scaling_fits(run: StudyRun) -> Drawing | Gap:
                 ax.plot(
                     x,
                     f.predict(x),
-                    color=style(s.name).colour.light,
-                    lw=1.2,
+                    color=INK.light,
+                    lw=1.0,
                     ls=_LAW_LINES[f.law],
                     label=f.law,
                 )
             plot_series(ax, Series(s.name, None, points), line=False)
-            ax.set_title(f"{label(s.name)}\n{s.title}")
+            ax.set_title(_fit_title(s))
             ax.set_xlabel("threads")
             ax.set_ylabel("scaled speed-up" if s.weak else "speed-up")
             set_scales(ax, sorted(points), log_x=False, log_y=False)
@@ -160,6 +203,12 @@ def scaling_fits(run: StudyRun) -> Drawing | Gap:
     return Drawing(id, title, caption, Table(id, header, rows), draw)
 
 
+def _fit_title(s: ScalingSeries) -> str:
+    p = s.problem
+    rows = f", {p.rows:,} rows a thread" if s.weak else ""
+    return f"{label(s.name)}\n{p.net}, {p.data}\nbatch {p.batch:,}{rows}"
+
+
 _LAW_LINES = {"Amdahl": "-", "USL": ":", "Gustafson": "-"}
 
 
@@ -171,7 +220,7 @@ def fit_table(run: StudyRun) -> Table:
         *weak_series(run.of_experiment("weak_scaling")),
     ):
         for f in s.fits():
-            head = (label(s.name), s.title, f.law)
+            head = (label(s.name), s.title.replace("\n", ", "), f.law)
             if isinstance(f, Fit):
                 rows += [
                     (*head, c.name, Estimate(c.value, c.low, c.high, f.points), 100 * f.error, "")

@@ -206,7 +206,9 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
             largest[key] = win
     found = list(largest.values())
     if not found:
-        return Gap(id, title, "no problem was timed with two implementations in this run")
+        return Gap(
+            id, title, "no problem was timed with implementations of two families in this run"
+        )
     by_panel: dict[str, list[Win]] = defaultdict(list)
     for win in found:
         by_panel[win.problem.configuration].append(win)
@@ -239,7 +241,9 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
                     fontsize=7 if narrow else 8,
                     color=INK.light,
                 )
-            ax.set_xticks(range(len(batches)), [short(b) for b in batches])
+            ax.set_xticks(
+                range(len(batches)), [short(b) for b in batches], rotation=90 if narrow else 0
+            )
             ax.set_yticks(range(len(rows)), [f"{net}\n{data}" for _, net, data in rows])
             ax.set_xlim(-0.6, len(batches) - 0.4)
             ax.set_ylim(len(rows) - 0.4, -0.6)
@@ -269,12 +273,13 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
         "minibatch (rows)",
         "training rows",
         "fastest",
-        "second",
+        "fastest of others",
         "lead, times",
     )
     caption = (
         "The fastest implementation of each problem, at its best number of threads, and how many "
-        "times as fast as the second it is. ≈ marks a lead whose interval holds 1."
+        "times as fast it is as the fastest that somebody else wrote. ≈ marks a lead whose "
+        "interval holds 1."
     )
     return Drawing(id, title, caption, Table(id, header, values), draw)
 

@@ -19,21 +19,26 @@ def _panels(
     panel: Callable[[CellRecord], Problem],
     points: Points,
     title: Callable[[Problem], str],
+    by_threads: bool = False,
 ) -> list[Panel]:
-    """A panel a problem, a line an implementation, with intervals over seeds."""
-    found: dict[Problem, dict[tuple[str, int], dict[float, list[float]]]] = defaultdict(
+    """A panel a problem, a line an implementation, with intervals over seeds.
+
+    What does not depend on threads is pooled over them, too.
+    """
+    found: dict[Problem, dict[tuple[str, int | None], dict[float, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for r in records:
         for x, y in points(r).items():
-            found[panel(r)][r.cell.implementation, r.cell.threads][x].append(y)
+            threads = r.cell.threads if by_threads else None
+            found[panel(r)][r.cell.implementation, threads][x].append(y)
     return [
         Panel(
             title(problem),
             [
                 Series(name, threads, {x: estimate(ys) for x, ys in by_x.items()})
                 for (name, threads), by_x in sorted(
-                    series.items(), key=lambda item: (order(item[0][0]), item[0][1])
+                    series.items(), key=lambda item: (order(item[0][0]), item[0][1] or 0)
                 )
             ],
         )
@@ -62,7 +67,7 @@ def time_to_accuracy(run: StudyRun) -> Drawing | Gap:
         "Seconds of training until the accuracy on held-out rows was first reached at the end of "
         "an epoch; medians over seeds, bars from 95 % intervals or, with few seeds, from the least "
         "to the largest. An accuracy that no seed reached has no point.",
-        panels=_panels(run.records, _problem, points, _title),
+        panels=_panels(run.records, _problem, points, _title, by_threads=True),
         x=Axis("accuracy on held-out rows, %"),
         y=Axis("seconds", log=True),
         missing="no training was scored in this run (experiment “time_to_accuracy”)",
