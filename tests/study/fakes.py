@@ -13,7 +13,15 @@ from parmlp.study.measure.workload import FAITHFUL
 from parmlp.study.records import CeilingRecord, Cell, Check, RunRecord, cell_key
 from parmlp.study.settings import Settings
 
-SETTINGS = Settings(rounds=3, repeats=1, seconds=0.01, minibatches=1, check_rows=64, patience=5.0)
+SETTINGS = Settings(
+    rounds=3,
+    repeats=1,
+    seconds=0.01,
+    minibatches=1,
+    check_rows=64,
+    patience=5.0,
+    every_mode=True,
+)
 CEILING = CeilingRecord({"1": 1e11, "2": 2e11}, {"1": 1e10, "2": 2e10}, {"2": 1e-7}, {"2": 2e-5})
 
 

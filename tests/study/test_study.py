@@ -20,7 +20,15 @@ from parmlp.study.settings import SETTINGS, Settings
 from parmlp.study.study import Request, run_study
 
 HERE = Path(__file__).resolve().parent
-TINY = Settings(rounds=2, repeats=0, seconds=0.005, minibatches=1, check_rows=64, patience=60.0)
+TINY = Settings(
+    rounds=2,
+    repeats=0,
+    seconds=0.005,
+    minibatches=1,
+    check_rows=64,
+    patience=60.0,
+    every_mode=True,
+)
 
 
 def tiny(**grid: Any) -> Experiment:

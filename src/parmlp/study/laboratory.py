@@ -163,10 +163,12 @@ class RealBench:
         implementation = IMPLEMENTATIONS[planned.cell.implementation]
         if implementation.reason is not None:
             return Prepared("unavailable", implementation.reason)
+        every_mode = self._laboratory.settings.every_mode
+        modes = implementation.modes if every_mode else implementation.modes[:1]
         best: tuple[float, Competitor, rounds.Record] | None = None
         lost: list[tuple[Entry, rounds.Record]] = []
-        for entry in implementation.modes:
-            found = self._try(entry, planned, len(implementation.modes) > 1)
+        for entry in modes:
+            found = self._try(entry, planned, len(modes) > 1)
             if found["status"] != "timed":
                 lost.append((entry, found))
                 continue

@@ -11,7 +11,7 @@ from parmlp.study import predictions
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
 from parmlp.study.laboratory import Bench, Failure, Prepared, Training
-from parmlp.study.measure.rounds import QUIET
+from parmlp.study.measure.rounds import is_quiet
 from parmlp.study.records import (
     PREDICTIONS,
     RESULTS,
@@ -283,7 +283,7 @@ class _Group:
 
 
 def _is_quiet(record: RoundRecord) -> bool:
-    return all(t["others"] <= QUIET for t in record.timings.values())
+    return all(is_quiet(timing) for timing in record.timings.values())
 
 
 def _trained(training: Training, thresholds: tuple[float, ...]) -> dict[str, Any]:
