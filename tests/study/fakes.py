@@ -75,7 +75,7 @@ class FakeBench:
             if p.cell.implementation == "dies":
                 found[p.key] = Failure("failed", "ended with status 3")
                 continue
-            seconds = int(hashlib.sha256(p.key.encode()).hexdigest()[:6], 16) / 1e9
+            seconds = 1 + int(hashlib.sha256(p.key.encode()).hexdigest()[:6], 16) / 1e9
             found[p.key] = {"rows": 1024, "seconds": seconds, "others": self.laboratory.others}
         return found
 
