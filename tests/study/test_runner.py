@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,24 +39,30 @@ def laboratory() -> FakeLaboratory:
 
 
 def start(folder: Path, run: RunRecord | None = None, resume: bool = False) -> Results:
-    return runner.start(folder, run or run_record(), CELLS, lambda: CEILING, resume=resume)[0]
+    with runner.open_results(folder, resume=resume) as writer:
+        return runner.start(folder, writer, run or run_record(), CELLS, lambda: CEILING)[0]
 
 
-def go_on(folder: Path, laboratory: FakeLaboratory, results: Results) -> list[PlannedCell]:
-    done: list[PlannedCell] = []
-    runner.run(
-        folder,
-        results,
-        CELLS,
-        laboratory=laboratory,
-        settings=SETTINGS,
-        watcher=Watcher(lambda text: None, done.append),
-    )
-    return done
+def go_on(
+    folder: Path,
+    laboratory: FakeLaboratory,
+    results: Results,
+    done: Callable[[PlannedCell], None] = lambda planned: None,
+) -> None:
+    with runner.open_results(folder, resume=True) as writer:
+        runner.run(
+            writer,
+            results,
+            CELLS,
+            laboratory=laboratory,
+            settings=SETTINGS,
+            watcher=Watcher(lambda text: None, done),
+        )
 
 
 def whole_run(folder: Path, laboratory: FakeLaboratory) -> Results:
-    done = go_on(folder, laboratory, start(folder))
+    done: list[PlannedCell] = []
+    go_on(folder, laboratory, start(folder), done.append)
     assert {p.key for p in done} == {p.key for p in CELLS}
     return read_results(folder)
 
@@ -163,18 +170,15 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path, laboratory: FakeLaborat
 
 
 def test_ctrl_c_is_noted_and_a_resumed_run_finishes(
-    tmp_path: Path, laboratory: FakeLaboratory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, laboratory: FakeLaboratory
 ) -> None:
     results = start(tmp_path)
 
     def interrupt(planned: PlannedCell) -> None:
         raise KeyboardInterrupt
 
-    watcher = Watcher(lambda text: None, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        runner.run(
-            tmp_path, results, CELLS, laboratory=laboratory, settings=SETTINGS, watcher=watcher
-        )
+        go_on(tmp_path, laboratory, results, interrupt)
     stopped = read_results(tmp_path)
     assert stopped.end is not None
     assert not stopped.end.complete
@@ -233,6 +237,15 @@ def test_a_folder_with_a_run_needs_resume_and_the_same_request(tmp_path: Path) -
         with pytest.raises(StudyError, match=r"was begun with .* cannot go on"):
             start(tmp_path, run_record(**change), resume=True)
     start(tmp_path, resume=True)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    start(tmp_path)
+    with (
+        runner.open_results(tmp_path, resume=True),
+        pytest.raises(StudyError, match="another run is writing"),
+    ):
+        runner.open_results(tmp_path, resume=True)
 
 
 def test_a_run_killed_before_its_first_line_begins_anew(tmp_path: Path) -> None:
