@@ -146,5 +146,5 @@ def _one_round(
         "round": number,
         "peak": peaks,
         "entries": entries,
-        "quiet": all(e["others"] <= rounds.QUIET for e in entries.values()),
+        "quiet": all(rounds.is_quiet(e) for e in entries.values()),
     }

@@ -27,6 +27,7 @@ _PeersDir = Annotated[
 
 @app.command("run", short_help="Measure the experiments.")
 def run(
+    *,
     preset: Annotated[
         Preset,
         typer.Option(help="quick: 3 minutes, embedded data; paper: the authors' networks, hours."),

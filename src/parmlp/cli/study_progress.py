@@ -65,7 +65,7 @@ class StudyProgress:
             self._progress.console.print(text, markup=False, highlight=False)
 
     def plan(self, cells: "list[tuple[PlannedCell, float]]") -> "Callable[[PlannedCell], None]":
-        """Take what each cell is expected to take; returns what is called with each that is done."""
+        """Take the seconds expected of each cell; return what is called with each that is done."""
         self._seconds = {planned.key: seconds for planned, seconds in cells}
         if self._progress is not None:
             self._progress.update(self._task, total=sum(self._seconds.values()))

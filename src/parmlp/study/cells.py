@@ -1,4 +1,4 @@
-"""From an experiment's grids to the cells that are measured, each with a key that stays the same."""
+"""From an experiment's grids to the cells that are measured, each with a key of its own."""
 
 import itertools
 from collections.abc import Iterator

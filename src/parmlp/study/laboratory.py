@@ -80,16 +80,32 @@ class Laboratory:
         The CPUs to use; the last ones first, as interrupts and other programs prefer the first.
     interpreters : mapping of str to str
         Interpreter of each rival's environment that is installed.
+    scratch : Path
+        A folder for the competitors' data and logs. What a killed run has left there is removed.
+
+    Raises
+    ------
+    StudyError
+        If the folder cannot be made.
     """
 
     def __init__(
-        self, settings: Settings, cpus: tuple[int, ...], interpreters: Mapping[str, str]
+        self,
+        settings: Settings,
+        cpus: tuple[int, ...],
+        interpreters: Mapping[str, str],
+        scratch: Path,
     ) -> None:
         self.settings = settings
         self.cpus = cpus
         self.interpreters = interpreters
         self._competitors: dict[tuple[str, int], Competitor] = {}
-        self._scratch = Path(tempfile.mkdtemp(prefix="parmlp-study-"))
+        self._scratch = scratch
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir()
+        except OSError as error:
+            raise _cannot_write(scratch, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +134,11 @@ class Laboratory:
         StudyError
             If it cannot be written for the competitors.
         """
-        return RealBench(self, cells, Path(tempfile.mkdtemp(dir=self._scratch)))
+        try:
+            folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        except OSError as error:
+            raise _cannot_write(self._scratch, error) from error
+        return RealBench(self, cells, folder)
 
     def competitor(self, entry: Entry, threads: int) -> Competitor:
         """The process of a mode, started if it is not running."""
@@ -148,25 +168,24 @@ class RealBench:
         self._prepared: dict[Any, rounds.Prepared] = {}
         for number, workload in enumerate(dict.fromkeys(c.workload for c in cells)):
             place = folder / str(number)
-            place.mkdir()
             try:
+                place.mkdir()
                 self._prepared[workload] = rounds.lay_out(
                     workload, place, laboratory.settings.check_rows
                 )
             except OSError as error:
-                raise StudyError(
-                    f"cannot write the data for the competitors to {place}: "
-                    f"{error.strerror or error}; free some space, or name another place in TMPDIR"
-                ) from error
+                raise _cannot_write(place, error) from error
 
     def prepare(self, planned: PlannedCell) -> Prepared:
         implementation = IMPLEMENTATIONS[planned.cell.implementation]
         if implementation.reason is not None:
             return Prepared("unavailable", implementation.reason)
+        every_mode = self._laboratory.settings.every_mode
+        modes = implementation.modes if every_mode else implementation.modes[:1]
         best: tuple[float, Competitor, rounds.Record] | None = None
         lost: list[tuple[Entry, rounds.Record]] = []
-        for entry in implementation.modes:
-            found = self._try(entry, planned, len(implementation.modes) > 1)
+        for entry in modes:
+            found = self._try(entry, planned, len(modes) > 1)
             if found["status"] != "timed":
                 lost.append((entry, found))
                 continue
@@ -190,7 +209,10 @@ class RealBench:
     def _try(self, entry: Entry, planned: PlannedCell, several: bool) -> rounds.Record:
         """One mode's check and, where it is timed or compared with other modes, its warm-up."""
         settings = self._laboratory.settings
-        competitor = self._laboratory.competitor(entry, planned.cell.threads)
+        try:
+            competitor = self._laboratory.competitor(entry, planned.cell.threads)
+        except CompetitorError as error:
+            return rounds.failure(error)
         found = rounds.prepare(
             competitor,
             self._prepared[planned.workload],
@@ -254,6 +276,13 @@ class RealBench:
             with contextlib.suppress(CompetitorError):  # the next command will tell
                 competitor.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _cannot_write(place: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"cannot write the competitors' data to {place}: {error.strerror or error}; free some "
+        "space and go on with --resume"
+    )
 
 
 def _check(found: rounds.Record) -> Check | None:

@@ -431,6 +431,11 @@ class ResultsWriter:
         self._length = len(whole[0]) + len(whole[1])
         os.ftruncate(self._file, self._length)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no whole line."""
+        return self._length == 0
+
     def append(self, record: Record) -> None:
         """Write one record.
 

@@ -11,7 +11,7 @@ from parmlp.study import predictions
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
 from parmlp.study.laboratory import Bench, Failure, Prepared, Training
-from parmlp.study.measure.rounds import QUIET
+from parmlp.study.measure.rounds import is_quiet
 from parmlp.study.records import (
     PREDICTIONS,
     RESULTS,
@@ -20,12 +20,12 @@ from parmlp.study.records import (
     CellRecord,
     EndRecord,
     Phase,
-    Record,
     Results,
     ResultsWriter,
     Round,
     RoundRecord,
     RunRecord,
+    finite_or_none,
     read_results,
 )
 from parmlp.study.settings import Settings
@@ -46,15 +46,32 @@ class Watcher:
     done: Callable[[PlannedCell], None]
 
 
+def open_results(folder: Path, *, resume: bool) -> ResultsWriter:
+    """Open the results of `folder` for a new run or for the one to go on with, for us alone.
+
+    Raises
+    ------
+    StudyError
+        If the folder holds a run and `resume` is False, or holds none and `resume` is True, or
+        another process is writing there.
+    """
+    file = folder / RESULTS
+    begun = file.exists() and b"\n" in file.read_bytes()
+    if begun and not resume:
+        raise StudyError(f"{folder} holds a run already; go on with it by --resume")
+    if resume and not begun:
+        raise StudyError(f"{folder} holds no run to go on with; leave --resume out")
+    return ResultsWriter(file)
+
+
 def start(
     folder: Path,
+    writer: ResultsWriter,
     run: RunRecord,
     cells: list[PlannedCell],
     measure_ceiling: Callable[[], CeilingRecord],
-    *,
-    resume: bool,
 ) -> tuple[Results, CeilingRecord]:
-    """Begin a run in `folder` or go on with the one in it; predictions are there when it returns.
+    """Begin `run`, or go on with the one in `folder`; predictions are there when it returns.
 
     Parameters
     ----------
@@ -64,35 +81,20 @@ def start(
     Raises
     ------
     StudyError
-        If the folder holds a run and `resume` is False, or holds none that can be gone on with.
+        If the run in the folder is not of this machine, version and request, or is damaged.
     """
-    file = folder / RESULTS
-    if file.exists() and _holds_records(file):
-        if not resume:
-            raise StudyError(f"{folder} holds a run already; go on with it by --resume")
-        results = read_results(file)
-        _check_same(folder, results.run, run)
-    else:
-        if resume:
-            raise StudyError(f"{folder} holds no run to go on with; leave --resume out")
+    if writer.is_empty:
         results = Results(run)
-        _append(file, run)
+        writer.append(run)
+    else:
+        results = read_results(writer.path)
+        _check_same(folder, results.run, run)
     if results.ceiling is None:
         results.ceiling = measure_ceiling()
-        _append(file, results.ceiling)
+        writer.append(results.ceiling)
     if not (folder / PREDICTIONS).exists():
         predictions.write(folder, predictions.document(cells, results.ceiling))
     return results, results.ceiling
-
-
-def _holds_records(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return b"\n" in stream.readline()
-
-
-def _append(file: Path, record: Record) -> None:
-    with ResultsWriter(file) as writer:
-        writer.append(record)
 
 
 def _check_same(folder: Path, before: RunRecord, now: RunRecord) -> None:
@@ -113,7 +115,7 @@ def _check_same(folder: Path, before: RunRecord, now: RunRecord) -> None:
 
 
 def run(
-    folder: Path,
+    writer: ResultsWriter,
     results: Results,
     cells: list[PlannedCell],
     *,
@@ -136,16 +138,15 @@ def run(
             groups.setdefault(planned.group, []).append(planned)
     if not groups and results.end is not None and results.end.complete:
         return
-    with ResultsWriter(folder / RESULTS) as writer:
-        try:
-            for number, (group, members) in enumerate(groups.items(), 1):
-                watcher.say(f"[{number}/{len(groups)}] {group}")
-                journal = results.rounds.get(group, [])
-                _Group(members, journal, settings, watcher, writer).run(laboratory)
-        except BaseException:
-            _try_to_end(writer)
-            raise
-        writer.append(EndRecord(_now(), complete=True))
+    try:
+        for number, (group, members) in enumerate(groups.items(), 1):
+            watcher.say(f"[{number}/{len(groups)}] {group}")
+            journal = results.rounds.get(group, [])
+            _Group(members, journal, settings, watcher, writer).run(laboratory)
+    except BaseException:
+        _try_to_end(writer)
+        raise
+    writer.append(EndRecord(_now(), complete=True))
 
 
 def _try_to_end(writer: ResultsWriter) -> None:
@@ -237,7 +238,7 @@ class _Group:
                 return
             measured |= {
                 "phases": tuple(Phase(**p) for p in profile["phases"]),
-                "hand_over_seconds": profile["hand_over_seconds"],
+                "hand_over_seconds": finite_or_none(profile["hand_over_seconds"]),
             }
         self._record(planned, "timed", None, **measured)
 
@@ -283,7 +284,7 @@ class _Group:
 
 
 def _is_quiet(record: RoundRecord) -> bool:
-    return all(t["others"] <= QUIET for t in record.timings.values())
+    return all(is_quiet(timing) for timing in record.timings.values())
 
 
 def _trained(training: Training, thresholds: tuple[float, ...]) -> dict[str, Any]:

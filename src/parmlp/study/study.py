@@ -19,6 +19,8 @@ from parmlp.study.runner import Watcher
 from parmlp.study.settings import SETTINGS, Settings
 
 LOG = "log.txt"
+#: The competitors' data and logs while a run goes on.
+SCRATCH = "scratch"
 
 # Checking, warming up and starting a cell, about; for the time left that is shown.
 _SECONDS_A_CELL = 0.5
@@ -84,14 +86,17 @@ def run_study(
     folder, settings = request.folder, SETTINGS[request.preset]
     _make(folder)
     interpreters = peers.interpreters(request.peers_folder)
-    with Laboratory(settings, cpus, interpreters) as laboratory:
+    with (
+        runner.open_results(folder, resume=request.resume) as writer,
+        Laboratory(settings, cpus, interpreters, folder / SCRATCH) as laboratory,
+    ):
 
         def ceiling() -> CeilingRecord:
             say("measuring the machine's limits")
             counts = {p.cell.threads for p in planned}
             return measure_ceiling(counts, laboratory.cpus_for)
 
-        results, limits = runner.start(folder, run, planned, ceiling, resume=request.resume)
+        results, limits = runner.start(folder, writer, run, planned, ceiling)
         predicted = predictions.read(folder)["cells"]
         done = show([(p, _expected_seconds(p, settings, predicted)) for p in planned])
         with (folder / LOG).open("a", encoding="utf-8") as log:
@@ -103,7 +108,7 @@ def run_study(
 
             tell(f"peak {limits.peak_flops} FLOP/s, environments {', '.join(interpreters)}")
             runner.run(
-                folder,
+                writer,
                 results,
                 planned,
                 laboratory=laboratory,

@@ -51,6 +51,11 @@ class Competitor:
         Seconds a command may take.
     path : tuple of str
         Folders that its interpreter looks for modules in first.
+
+    Raises
+    ------
+    CompetitorError
+        If the process cannot be started.
     """
 
     def __init__(
@@ -79,15 +84,18 @@ class Competitor:
         if python != sys.executable:
             worker = ["-P", str(Path(__file__).with_name("bare_start.py"))]
         with log.open("w") as stream:
-            self._process = subprocess.Popen(
-                [python, *worker, entry.target, ",".join(map(str, cpus))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env=environment,
-                text=True,
-                bufsize=1,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [python, *worker, entry.target, ",".join(map(str, cpus))],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stream,
+                    env=environment,
+                    text=True,
+                    bufsize=1,
+                )
+            except OSError as error:
+                raise CompetitorError(f"{self.label} could not be started: {error}") from error
 
     @property
     def label(self) -> str:
@@ -151,7 +159,12 @@ class Competitor:
         if not line:
             code = self._process.wait()
             raise CompetitorError(f"{self.label} ended with status {code}:\n{self._tail()}")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:  # it died while it wrote
+            raise CompetitorError(
+                f"{self.label} in {do} answered {line!r}\n{self._tail()}"
+            ) from None
         if "error" in answer:
             raise CompetitorError(f"{self.label} in {do}: {answer['error']}\n{self._tail()}")
         return answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from parmlp.study.measure.competitor import Competitor, CompetitorError, Competi
 from parmlp.study.measure.problem import Problem
 from parmlp.study.measure.workload import Workload
 
-#: A round counts as quiet when nobody else used more than this much of the CPUs an entry ran on.
-#: The clock's tick alone makes 0.02 s / 0.3 s = 0.07.
-QUIET = 0.15
+# A round is quiet when nobody else used more than this much of the CPUs an entry ran on; besides,
+# the clock's ticks make a reading uncertain by so many seconds.
+_QUIET, _TICKS = 0.08, 0.02
 
 Record = dict[str, Any]
 
@@ -79,6 +79,11 @@ def prepare(
     except CompetitorError as error:
         return record | failure(error)
     return record | {"status": "timed"}
+
+
+def is_quiet(timing: Mapping[str, float]) -> bool:
+    """Whether a timing's "others" are few enough for its "seconds"."""
+    return timing["others"] <= _QUIET + _TICKS / timing["seconds"]
 
 
 def failure(error: CompetitorError) -> Record:

@@ -48,7 +48,7 @@ class Baseline:
             self.intercepts,
             self.work.X,
             self.y,
-            order,
+            order=order,
             batch_size=self.work.batch,
             learning_rate=self.work.configuration.learning_rate,
             n_threads=self.work.threads,

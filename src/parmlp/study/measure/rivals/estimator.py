@@ -16,6 +16,9 @@ from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 # callback ends the fit earlier.
 _MAX_ITER = 200
 
+#: Rows that are enough to see the phases of a step, unless minibatches are large.
+_PROFILED_ROWS = 8192
+
 
 class Estimator:
     """One engine and one schedule; the subclasses say which."""
@@ -138,7 +141,8 @@ class Estimator:
         """Seconds of each phase of a step, and of the hand-over from one to the next."""
         import parmlp
 
-        found = parmlp.profile_steps(self._estimator(), self.work.X, self.work.labels)
+        rows = max(_PROFILED_ROWS, 4 * self.work.batch)
+        found = parmlp.profile_steps(self._estimator(), self.X[:rows], self.labels[:rows])
         phases = [
             {"phase": p.phase, "layer": p.layer, "seconds": p.seconds, "share": p.share}
             for p in found.phases
