@@ -12,7 +12,14 @@ from typing import Any
 import jinja2
 
 from parmlp.study import predictions
-from parmlp.study.analysis import Finding, Predictions, Statement, StudyRun, findings
+from parmlp.study.analysis import (
+    Finding,
+    Predictions,
+    Statement,
+    StudyRun,
+    findings,
+    roofline,
+)
 from parmlp.study.analysis.implementations import implementation
 from parmlp.study.errors import StudyError
 from parmlp.study.experiments import NAMES
@@ -23,6 +30,9 @@ from parmlp.study.report.palette import COLOURS
 from parmlp.study.report.values import Table, Value, shown, sort_key
 
 FOLDER, PAGE = "report", "index.html"
+
+#: A cell above this share of its roof shows that the ceiling was measured too low.
+ABOVE = 1.05
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ def write_report(folder: Path) -> Report:
     else:
         notices.append("No predictions were kept with this run, so nothing is compared with them.")
     run = StudyRun.of(results, said)
+    notices += _doubts(run)
     if not run.measured:
         notices.append(
             "No cell of this run was timed, so there are no times to show; the table of what was "
@@ -207,6 +218,26 @@ def _notices_of(results: Results) -> list[str]:
             "what is missing."
         )
     return notices
+
+
+def _doubts(run: StudyRun) -> list[str]:
+    """Reasons to trust the numbers less."""
+    doubts = []
+    busy = sum(not m.quiet for m in run.measured)
+    if busy:
+        doubts.append(
+            f"Other programs used the CPU while {busy} of {len(run.measured)} cells were timed. "
+            "Their intervals are wide and their medians may be wrong; repeat the run on a quiet "
+            "machine."
+        )
+    above = sum(p.share > ABOVE for p in roofline(run.measured, run.ceiling, run.cache))
+    if above:
+        doubts.append(
+            f"{above} cells are faster than the machine's measured ceilings allow, so the ceilings "
+            "are too low: something else used the CPU when they were measured. Shares of the peak "
+            "and what follows from them (roofline, bounds, predictions) are not to be relied on."
+        )
+    return doubts
 
 
 def _headline(found: Iterable[Finding]) -> str:

@@ -177,7 +177,7 @@ def distributions(run: StudyRun) -> Drawing | Gap:
     ]
     header = ("problem", "implementation", "threads", "round", "% from the median", "quiet")
     caption = (
-        "A dot is the time of a round. Hollow dots are rounds during which other programs used the CPU. The "
-        "smallest batch of each network is shown."
+        "A dot is the time of a round; hollow ones are rounds during which other programs used the "
+        "CPU. The smallest batch of each network is shown."
     )
     return Drawing(id, title, caption, Table(id, header, rows), draw)

@@ -225,7 +225,7 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
                 x, y = batches.index(w.problem.batch), rows.index(_net(w.problem))
                 ax.plot(
                     x,
-                    y - 0.12,
+                    y,
                     look.marker,
                     color=look.colour.light,
                     markersize=8,
@@ -235,7 +235,9 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
                 )
                 ax.annotate(
                     _lead(w),
-                    (x, y + 0.34),
+                    (x, y),
+                    xytext=(0, -11),
+                    textcoords="offset points",
                     ha="center",
                     va="center",
                     fontsize=7 if narrow else 8,
@@ -246,7 +248,7 @@ def winners_map(run: StudyRun) -> Drawing | Gap:
             )
             ax.set_yticks(range(len(rows)), [f"{net}\n{data}" for _, net, data in rows])
             ax.set_xlim(-0.6, len(batches) - 0.4)
-            ax.set_ylim(len(rows) - 0.4, -0.6)
+            ax.set_ylim(len(rows) - 0.3, -0.7)
             ax.set_title(configuration)
             ax.set_xlabel("minibatch (rows)")
             ax.grid(visible=False)
