@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cpu import machine
+from benchmarks.cpu.rounds import ROOT
+from parmlp.study.measure import machine
 
 
 def out_argument(program: str, description: str | None) -> Path | None:
@@ -23,7 +24,7 @@ def out_argument(program: str, description: str | None) -> Path | None:
 
 def platform_record() -> dict[str, Any]:
     """Return the first record: the machine, as it is before anything is timed."""
-    return {"platform": machine.record()}
+    return {"platform": machine.record(ROOT)}
 
 
 def write(out: Path | None, records: Iterable[dict[str, Any]]) -> None:

@@ -21,11 +21,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.cpu import install, machine, report
-from benchmarks.cpu.ceiling import Ceiling
+from benchmarks.cpu import report
 from benchmarks.cpu.cells import CELLS, QUICK, select
-from benchmarks.cpu.rivals import ENTRIES, Entry
-from benchmarks.cpu.rounds import Plan, Record, run_cell
+from benchmarks.cpu.entries import ENTRIES
+from benchmarks.cpu.rounds import ROOT, Plan, run_cell
+from parmlp.study import peers
+from parmlp.study.measure import machine
+from parmlp.study.measure.ceiling import Ceiling
+from parmlp.study.measure.rivals import Entry
+from parmlp.study.measure.rounds import Record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
         {
             "type": "platform",
             "format": 1,
-            **machine.record(),
+            **machine.record(ROOT),
             "peak_compiler": ceiling.compiler,
             "read_bytes_per_second": {
                 str(t): ceiling.bandwidth(plan.cpus_for(t)) for t in plan.threads
@@ -141,11 +145,11 @@ def _entries(names: list[str] | None) -> tuple[Entry, ...]:
 
 
 def _interpreters(options: argparse.Namespace) -> dict[str, str]:
-    found = install.interpreters(options.rivals_dir) if options.rivals_dir else {}
+    found = peers.interpreters(options.rivals_dir) if options.rivals_dir else {}
     for text in options.python:
         name, equals, path = text.partition("=")
-        if not equals or name not in install.requirements():
-            names = ", ".join(sorted(install.requirements()))
+        if not equals or name not in peers.requirements():
+            names = ", ".join(sorted(peers.requirements()))
             raise ValueError(f"--python {text}: expected NAME=PATH with NAME one of {names}")
         found[name] = path
     return found
@@ -162,7 +166,7 @@ def _say(text: str) -> None:
 
 
 def _install(options: argparse.Namespace) -> int:
-    return 1 if install.install(options.dir, options.only) else 0
+    return 1 if peers.install(options.dir, options.only) else 0
 
 
 def _list(options: argparse.Namespace) -> int:

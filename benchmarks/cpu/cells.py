@@ -7,40 +7,11 @@ all competitors of a cell are measured in the same alternating rounds.
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Configuration:
-    """What is trained: activations, loss, solver and their constants.
-
-    Weights and sums are always float32; ``precision`` "bf16" lets operands of products be bfloat16.
-    """
-
-    name: str
-    hidden_activation: str
-    out_activation: str
-    loss: str
-    solver: str
-    learning_rate: float
-    alpha: float  # L2 penalty as scikit-learn places it; part of gradient and of reported loss
-    precision: str = "float32"
-
-
-#: The paper's: sigmoid everywhere, mean squared error, plain sgd, no L2.
-FAITHFUL = Configuration("faithful", "sigmoid", "sigmoid", "mse", "sgd", 0.5, 0.0)
-#: scikit-learn's defaults, which most users run.
-DEFAULT = Configuration("default", "relu", "softmax", "log_loss", "adam", 1e-3, 1e-4)
-
-#: The paper's, but with operands in bfloat16.
-BF16 = replace(FAITHFUL, name="faithful-bf16", precision="bf16")
-
-CONFIGURATIONS = {c.name: c for c in (FAITHFUL, DEFAULT, BF16)}
-
-#: Adam's constants are scikit-learn's defaults in every cell.
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+from parmlp.study.measure.workload import BF16, DEFAULT, FAITHFUL, Workload
+from parmlp.study.records import Configuration, flops_per_sample
 
 
 @dataclass(frozen=True)
@@ -84,6 +55,12 @@ class Cell:
     def flops_per_sample(self) -> int:
         return flops_per_sample(self.layers)
 
+    @property
+    def workload(self) -> Workload:
+        """What the competitors train."""
+        data = "random" if self.data == "dense" else self.data
+        return Workload(self.layers, self.batch, data, self.configuration, self.n_rows)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name, "flops_per_sample": self.flops_per_sample}
 
@@ -102,18 +79,6 @@ class Cell:
                 tuple((int(t), float(x)) for t, x in goal["ratio"]),
             ),
         )
-
-
-def flops_per_sample(layers: tuple[int, ...]) -> int:
-    """Floating-point operations of one training step per sample.
-
-    A weight costs 2 in the forward product, 2 in its gradient and 2 in the product that sends
-    delta to the layer below. The first layer has nothing below, hence
-    ``4*N0*N1 + 6*sum(N_l * N_{l+1} for l >= 1)``. Biases, activations, loss and the optimizer's
-    own arithmetic are not counted.
-    """
-    weights = [a * b for a, b in pairwise(layers)]
-    return 4 * weights[0] + 6 * sum(weights[1:])
 
 
 # Rows of random data: more bytes than a 32 MiB L3 holds, as the real data sets have, so that

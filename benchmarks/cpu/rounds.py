@@ -6,19 +6,15 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from benchmarks.cpu import check, data, load
-from benchmarks.cpu.ceiling import Ceiling
 from benchmarks.cpu.cells import Cell
-from benchmarks.cpu.competitor import Competitor, CompetitorError
-from benchmarks.cpu.rivals import Entry
+from parmlp.study.measure import load, rounds
+from parmlp.study.measure.ceiling import Ceiling
+from parmlp.study.measure.competitor import Competitor, CompetitorError
+from parmlp.study.measure.rivals import Entry
+from parmlp.study.measure.rounds import Record
 
-#: A round counts as quiet when nobody else used more than this much of the CPUs an entry ran on.
-#: The clock's tick alone makes 0.02 s / 0.3 s = 0.07.
-QUIET = 0.15
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -42,23 +38,17 @@ class Plan:
         return self.python.get(entry.venv or "", self.default_python)
 
 
-Record = dict[str, Any]
-
-
 def run_cell(cell: Cell, plan: Plan, ceiling: Ceiling, say: Callable[[str], None]) -> list[Record]:
     """All records of one cell: the cell, each competitor's check, and every round.
 
     A competitor that is unavailable, fails the check or breaks down is recorded and not timed
     any further; its rounds are not used.
     """
-    problem = data.make_problem(cell)
-    checked = check.make_check(cell, problem)
     records: list[Record] = []
     running: list[Competitor] = []
     with tempfile.TemporaryDirectory(prefix="parmlp-benchmark-") as name:
         folder = Path(name)
-        data.save(problem, folder)
-        np.save(folder / "order.npy", checked.order)
+        prepared = rounds.lay_out(cell.workload, folder)
         try:
             for threads in plan.threads:
                 for entry in plan.entries:
@@ -66,17 +56,18 @@ def run_cell(cell: Cell, plan: Plan, ceiling: Ceiling, say: Callable[[str], None
                         entry,
                         threads,
                         plan.cpus_for(threads),
-                        plan.python_for(entry),
-                        folder / f"{entry.name}-{threads}.log",
+                        python=plan.python_for(entry),
+                        log=folder / f"{entry.name}-{threads}.log",
+                        path=(str(ROOT),),
                     )
-                    record = _prepare(
-                        competitor,
-                        cell,
-                        problem=problem,
-                        checked=checked,
-                        folder=folder,
-                        plan=plan,
-                    )
+                    record: Record = {
+                        "type": "competitor",
+                        "cell": cell.name,
+                        "entry": entry.name,
+                        "threads": threads,
+                        "cpus": list(competitor.cpus),
+                        **rounds.prepare(competitor, prepared, plan.target_seconds),
+                    }
                     records.append(record)
                     if record["status"] == "timed":
                         running.append(competitor)
@@ -85,13 +76,14 @@ def run_cell(cell: Cell, plan: Plan, ceiling: Ceiling, say: Callable[[str], None
                         reason = record["reason"].strip().partition("\n")[0]
                         say(f"  {competitor.label}: {record['status']}: {reason}")
             before = load.snapshot()
-            rounds = _alternate(running, plan, ceiling, records)
+            timed = _alternate(running, plan, ceiling, records)
             after = load.snapshot()
         finally:
             for competitor in running:
                 competitor.close()
-    quiet = sum(r["quiet"] for r in rounds)
-    say(f"  {len(rounds)} rounds, {quiet} quiet, load {before['loadavg']}")
+    quiet = sum(r["quiet"] for r in timed)
+    say(f"  {len(timed)} rounds, {quiet} quiet, load {before['loadavg']}")
+    problem, checked = prepared.problem, prepared.checked
     head = {
         "type": "cell",
         "cell": cell.to_dict(),
@@ -103,58 +95,23 @@ def run_cell(cell: Cell, plan: Plan, ceiling: Ceiling, say: Callable[[str], None
         "threads": list(plan.threads),
         "load_before": before,
         "load_after": after,
-        "rounds": len(rounds),
+        "rounds": len(timed),
         "quiet_rounds": quiet,
     }
-    return [head, *records, *rounds]
-
-
-def _prepare(
-    competitor: Competitor,
-    cell: Cell,
-    *,
-    problem: data.Problem,
-    checked: check.Check,
-    folder: Path,
-    plan: Plan,
-) -> Record:
-    """Set up, check against the reference, warm up; nothing here is a timing."""
-    record: Record = {
-        "type": "competitor",
-        "cell": cell.name,
-        "entry": competitor.entry.name,
-        "threads": competitor.threads,
-        "cpus": list(competitor.cpus),
-    }
-    try:
-        answer = competitor.setup(cell, folder)
-        if "unavailable" in answer:
-            return record | {"status": "unavailable", "reason": answer["unavailable"]}
-        record |= {"versions": answer["versions"], "setup_seconds": answer["seconds"]}
-        result, seconds = competitor.check(
-            folder / "order.npy", folder / "result.npz", len(cell.layers) - 1
-        )
-        verdict = check.judge(cell, problem, checked, result)
-        record |= {"check": verdict.to_dict(), "first_epoch_seconds": seconds}
-        if not verdict.passed:
-            return record | {"status": "rejected", "reason": verdict.reason}
-        warm = competitor.warm_up(folder / "order.npy", plan.target_seconds)
-        return record | {"status": "timed", "rows_per_round": warm["rows"]}
-    except CompetitorError as error:
-        return record | {"status": "failed", "reason": str(error)}
+    return [head, *records, *timed]
 
 
 def _alternate(
     running: list[Competitor], plan: Plan, ceiling: Ceiling, records: list[Record]
 ) -> list[Record]:
     """Rounds A B C ... A B C ...; again while too few were quiet, up to `plan.repeats` times."""
-    rounds: list[Record] = []
+    timed: list[Record] = []
     for _ in range(1 + plan.repeats):
         for _ in range(plan.rounds):
-            rounds.append(_one_round(len(rounds), running, plan, ceiling, records))
-        if sum(r["quiet"] for r in rounds) >= plan.rounds:
+            timed.append(_one_round(len(timed), running, plan, ceiling, records))
+        if sum(r["quiet"] for r in timed) >= plan.rounds:
             break
-    return rounds
+    return timed
 
 
 def _one_round(
@@ -169,11 +126,10 @@ def _one_round(
         peak = ceiling.peak(plan.cpus_for(threads))
         peaks[str(threads)] = {"flops": peak.flops, "by_kernel": peak.by_kernel}
     entries: dict[str, Record] = {}
+    answers = rounds.time_round(running)
     for competitor in list(running):
-        before = load.read_usage()
-        try:
-            answer = competitor.round()
-        except CompetitorError as error:
+        answer = answers[competitor.label]
+        if isinstance(answer, CompetitorError):
             running.remove(competitor)
             competitor.close()
             for record in records:
@@ -181,12 +137,8 @@ def _one_round(
                     competitor.entry.name,
                     competitor.threads,
                 ):
-                    record |= {"status": "failed", "reason": str(error)}
+                    record.update(rounds.failure(answer))
             continue
-        after = load.read_usage()
-        answer["others"] = load.others(
-            before, after, competitor.cpus, answer.pop("command_cpu_seconds")
-        )
         answer["samples_per_second"] = answer["rows"] / answer["seconds"]
         entries[competitor.label] = answer
     return {
@@ -194,5 +146,5 @@ def _one_round(
         "round": number,
         "peak": peaks,
         "entries": entries,
-        "quiet": all(e["others"] <= QUIET for e in entries.values()),
+        "quiet": all(rounds.is_quiet(e) for e in entries.values()),
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.cpu.cells import Cell
-from benchmarks.cpu.rivals.base import Array
-from benchmarks.cpu.rivals.numpy import Numpy
+from parmlp.study.measure.rivals.base import Array
+from parmlp.study.measure.rivals.numpy import Numpy
+from parmlp.study.measure.workload import Workload
 
 
 class Wrong(Numpy):
@@ -40,5 +40,5 @@ class Dies(Numpy):
 
 
 class Absent(Numpy):
-    def available(self, cell: Cell) -> str | None:
+    def available(self, workload: Workload) -> str | None:
         return "not on this machine"

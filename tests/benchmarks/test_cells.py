@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from benchmarks.cpu.cells import CELLS, QUICK, Cell, flops_per_sample, select
+from benchmarks.cpu.cells import CELLS, QUICK, Cell, select
+from parmlp.study.records import flops_per_sample
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cpu import __main__ as program
-from benchmarks.cpu import cells, report, rivals
-from benchmarks.cpu.cells import DEFAULT, FAITHFUL, Cell, Goal
-from benchmarks.cpu.rivals import Entry
+from benchmarks.cpu import cells, report
+from benchmarks.cpu.cells import Cell, Goal
+from parmlp.study.measure.rivals import Entry
+from parmlp.study.measure.workload import DEFAULT, FAITHFUL
 
 HERE = Path(__file__).resolve().parent
-TINY = Cell((6, 5, 3), 8, "dense", FAITHFUL, 256, Goal(((1, 1.5),), ((1, 3.0),)))
+TINY = Cell((6, 5, 3), 8, "dense", FAITHFUL, 256, Goal(((1, 1.5),), ((1, 1000.0),)))
 
 
 def _fake(name: str, target: str) -> Entry:
@@ -29,7 +30,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     monkeypatch.setattr(program, "CELLS", (TINY,))
     monkeypatch.setattr(cells, "CELLS", (TINY,))
-    numpy = "benchmarks.cpu.rivals.numpy:Numpy"
+    numpy = "parmlp.study.measure.rivals.numpy:Numpy"
     entries = [
         Entry("parmlp", numpy, None),
         Entry("numpy", numpy, None),
@@ -38,8 +39,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         _fake("dies", "Dies"),
         _fake("absent", "Absent"),
     ]
-    monkeypatch.setattr(rivals, "ENTRIES", {e.name: e for e in entries})
-    monkeypatch.setattr(program, "ENTRIES", rivals.ENTRIES)
+    monkeypatch.setattr(program, "ENTRIES", {e.name: e for e in entries})
     return tmp_path
 
 
@@ -81,7 +81,7 @@ def test_a_run_checks_first_and_writes_json_lines(
     assert program.main(["table", str(out)]) == 0
     assert capsys.readouterr().out == printed
     assert "not timed: wrong@1: rejected" in printed
-    assert "ratio goal 3x" in printed
+    assert "ratio goal 1000x" in printed
 
 
 def test_a_lost_cell_is_marked() -> None:
@@ -135,7 +135,7 @@ def test_ours_beside_the_others(tiny_world: Path, monkeypatch: pytest.MonkeyPatc
     """Our own rows pass the check, by epochs and by a whole fit."""
     pytest.importorskip("parmlp._core")
     entries = {
-        name: Entry(name, f"benchmarks.cpu.rivals.parmlp:{target}", None)
+        name: Entry(name, f"benchmarks.cpu.own_rows:{target}", None)
         for name, target in (("parmlp", "Epochs"), ("parmlp_fit", "Fit"))
     }
     monkeypatch.setattr(program, "ENTRIES", entries)

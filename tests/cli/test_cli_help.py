@@ -22,6 +22,11 @@ COMMANDS: list[list[str]] = [
     ["data", "fetch"],
     ["info"],
     ["demo"],
+    ["study"],
+    ["study", "run"],
+    ["study", "peers"],
+    ["study", "peers", "install"],
+    ["study", "peers", "list"],
 ]
 
 # What takes 50 ms and more to import.

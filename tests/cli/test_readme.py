@@ -66,7 +66,8 @@ def test_shell_examples_have_options_that_exist(page: Path, parmlp: Any) -> None
 
 
 def command_of(words: list[str]) -> list[str]:
-    return words[:2] if words[0] == "data" else words[:1]
+    depth = {"data": 2, "study": 3 if words[1:2] == ["peers"] else 2}
+    return words[: depth.get(words[0], 1)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

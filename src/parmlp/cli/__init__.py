@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from parmlp.cli import data, demo, evaluate, info, predict, train
+from parmlp.cli import data, demo, evaluate, info, predict, study, train
 from parmlp.cli.output import (
     EXIT_BAD_ARGUMENTS,
     EXIT_FAILED,
@@ -59,6 +59,7 @@ app.command("predict", short_help="Predict the rows of a file.")(predict.predict
 app.command("evaluate", short_help="Compare a model with labelled rows.")(evaluate.evaluate)
 app.add_typer(data.app, name="data", short_help="List, locate or fetch data sets.")
 app.command("info", short_help="Show the machine and its engines.")(info.info)
+app.add_typer(study.app, name="study", short_help="Run the paper's experiments here.")
 app.command("demo", short_help="Compare the engines on a small training.")(demo.demo)
 
 

@@ -88,3 +88,11 @@ class Task(StrEnum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+
+
+class Preset(StrEnum):
+    """How much of the study is run."""
+
+    QUICK = "quick"
+    PAPER = "paper"
+    FULL = "full"
