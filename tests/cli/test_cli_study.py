@@ -93,6 +93,16 @@ def test_a_study_that_fails_is_one_line(parmlp: Any, monkeypatch: pytest.MonkeyP
     assert outcome.err == "error: cannot write x: No space left on device\n"
 
 
+def test_ctrl_c_says_how_to_go_on(parmlp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run_study", interrupt)
+    outcome = parmlp("study", "run")
+    assert outcome.code == 130
+    assert "--resume goes on" in outcome.err
+
+
 def test_peers_list(parmlp: Any, tmp_path: Path) -> None:
     (tmp_path / "jax" / "bin").mkdir(parents=True)
     (tmp_path / "jax" / "bin" / "python").touch()

@@ -7,7 +7,7 @@ import typer
 
 from parmlp.cli import study_report
 from parmlp.cli.choices import Preset
-from parmlp.cli.output import EXIT_FAILED, is_terminal, print_json, print_table
+from parmlp.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, is_terminal, print_json, print_table
 
 app = typer.Typer(help="The paper's experiments, run and explained on this machine.")
 peers_app = typer.Typer(help="The rivals' environments, one for each: install, list.")
@@ -79,7 +79,11 @@ def run(
         peers_dir or peers.default_folder(),
     )
     with StudyProgress(shown=not as_json and is_terminal()) as progress:
-        results = run_study(request, progress.say, progress.plan)
+        try:
+            results = run_study(request, progress.say, progress.plan)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; what was measured is kept, and --resume goes on", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     counts: dict[str, int] = {}
     for record in results.cells.values():
         counts[record.status] = counts.get(record.status, 0) + 1

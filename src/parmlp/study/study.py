@@ -102,8 +102,14 @@ def run_study(
         with (folder / LOG).open("a", encoding="utf-8") as log:
 
             def tell(text: str) -> None:
-                log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
-                log.flush()
+                try:
+                    log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+                    log.flush()
+                except OSError as error:
+                    raise StudyError(
+                        f"cannot write {folder / LOG}: {error.strerror or error}; what was "
+                        "measured is kept. Free some space and go on with --resume"
+                    ) from error
                 say(text)
 
             tell(f"peak {limits.peak_flops} FLOP/s, environments {', '.join(interpreters)}")
