@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from parmlp.cli import study_report
 from parmlp.cli.choices import Preset
 from parmlp.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, is_terminal, print_json, print_table
 
 app = typer.Typer(help="The paper's experiments, run and explained on this machine.")
 peers_app = typer.Typer(help="The rivals' environments, one for each: install, list.")
 app.add_typer(peers_app, name="peers", short_help="Install or list the rivals' environments.")
+app.command("report", short_help="Draw and explain a run.")(study_report.report)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 _PeersDir = Annotated[
