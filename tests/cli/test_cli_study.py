@@ -1,8 +1,9 @@
-"""`parmlp study run` and `parmlp study peers`."""
+"""`parmlp study run`, `parmlp study report` and `parmlp study peers`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from parmlp.study import study
 from parmlp.study.errors import StudyError
-from parmlp.study.records import CellRecord, Results
+from parmlp.study.records import RESULTS, CellRecord, Results, ResultsWriter, RunRecord
 from parmlp.study.study import Request
 
 
@@ -118,3 +119,52 @@ def test_peers_install_of_an_unknown_name(parmlp: Any, tmp_path: Path) -> None:
     outcome = parmlp("study", "peers", "install", "keras", "--dir", tmp_path)
     assert outcome.code == 2
     assert "no environment keras; there are jax" in outcome.err
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run's folder of a machine that could measure nothing."""
+    folder = tmp_path / "parmlp-study/a-run"
+    folder.mkdir(parents=True)
+    run = RunRecord("quick", "2000-01-01T00:00:00+00:00", {}, {}, None)
+    with ResultsWriter(folder / RESULTS) as writer:
+        writer.append(run)
+    return folder
+
+
+def test_report_of_the_latest_run(parmlp: Any, run_folder: Path) -> None:
+    outcome = parmlp("study", "report")
+    assert outcome.code == 0
+    page = Path("parmlp-study/a-run/report/index.html")
+    assert outcome.out.startswith(f"{page}: 0 figures of 0 timed cells")
+    assert "note: This run has not ended" in outcome.err
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_report_as_json(parmlp: Any, run_folder: Path) -> None:
+    outcome = parmlp("study", "report", run_folder, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.json["page"] == str(run_folder / "report/index.html")
+    assert (outcome.json["figures"], outcome.json["timed"]) == (0, 0)
+    assert outcome.json["gaps"] > 20
+    assert len(outcome.json["notices"]) == 3
+
+
+def test_no_run_to_report(parmlp: Any, tmp_path: Path) -> None:
+    outcome = parmlp("study", "report")
+    assert outcome.code == 1
+    assert "make one with `parmlp study run`" in outcome.err
+    outcome = parmlp("study", "report", tmp_path / "nowhere")
+    assert outcome.code == 1
+    assert "nowhere" in outcome.err
+
+
+def test_report_without_its_libraries(
+    parmlp: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.startswith("parmlp.study.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outcome = parmlp("study", "report", run_folder)
+    assert outcome.code == 1
+    assert "pip install 'parmlp[study]'" in outcome.err

@@ -87,6 +87,6 @@ def test_every_decision_is_listed() -> None:
 
 def test_ci_finds_both_commands_of_the_readme() -> None:
     commands = blocks(README, "sh")
-    assert commands[0].strip() == "pip install . && parmlp demo"
+    assert commands[0].strip() == 'pip install ".[study]" && parmlp demo'
     assert commands[1].strip() == 'pip install ".[test]" && pytest'
     assert os.access(ROOT / ".ci" / "run", os.R_OK)

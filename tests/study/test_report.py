@@ -17,7 +17,7 @@ from study.simulated_machine import FAITHFUL, Machine, write_study
 Change = Callable[[CellRecord], CellRecord]
 
 
-def few(machine: Machine) -> list[CellRecord]:
+def few(machine: Machine, experiment: str) -> list[CellRecord]:
     """A problem, four implementations."""
     names = ("naive_serial", "parmlp_serial", "parmlp_threads", "jax")
     cells = [
@@ -25,17 +25,28 @@ def few(machine: Machine) -> list[CellRecord]:
         for name in names
         for p in machine.threads_of(name, (1, 2))
     ]
-    return machine.group("implementations", "g", cells)
+    return machine.group(experiment, "g", cells)
 
 
-def report_of(folder: Path, change: Change = lambda r: r, **fields: Any) -> tuple[Report, str]:
+def study_in(
+    folder: Path,
+    change: Change = lambda r: r,
+    experiment: str = "phases",  # of whose figures none shows times, so that tests are fast
+    **fields: Any,
+) -> Path:
+    """A run's folder with a few cells; returns its results' file."""
     machine = Machine(cores=2, **fields)
-    write_study(folder, machine, map(change, few(machine)))
+    write_study(folder, machine, map(change, few(machine, experiment)))
+    return folder / RESULTS
+
+
+def report_of(folder: Path) -> tuple[Report, str]:
     report = write_report(folder)
     return report, report.page.read_text(encoding="utf-8")
 
 
 def test_a_few_cells_make_a_report_with_gaps(tmp_path: Path) -> None:
+    study_in(tmp_path, experiment="implementations")
     report, page = report_of(tmp_path)
     assert report.timed == 6
     assert report.gaps > 10
@@ -50,6 +61,7 @@ def test_a_few_cells_make_a_report_with_gaps(tmp_path: Path) -> None:
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    study_in(tmp_path)
     _, page = report_of(tmp_path)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
     outside = [a for a in addresses if not a.startswith(("#", "data:"))]
@@ -60,13 +72,17 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_same_records_make_the_same_page(tmp_path: Path) -> None:
-    first, second = (report_of(tmp_path / name)[1] for name in ("a", "b"))
-    assert first == second
+    pages = []
+    for name in ("a", "b"):
+        study_in(tmp_path / name)
+        pages.append(report_of(tmp_path / name)[1])
+    assert pages[0] == pages[1]
 
 
 def test_old_figures_go(tmp_path: Path) -> None:
-    report_of(tmp_path)
+    study_in(tmp_path)
     old = tmp_path / "report/figures/of_another_version.svg"
+    old.parent.mkdir(parents=True)
     old.write_text("<svg/>", encoding="utf-8")
     write_report(tmp_path)
     assert not old.exists()
@@ -77,7 +93,8 @@ def test_nothing_but_failures(tmp_path: Path, status: str) -> None:
     def fail(record: CellRecord) -> CellRecord:
         return replace(record, status=status, reason="<b>it broke</b>\nat line 3", rounds=())
 
-    report, page = report_of(tmp_path, fail)
+    study_in(tmp_path, fail)
+    report, page = report_of(tmp_path)
     assert (report.timed, report.not_timed, report.figures) == (0, 6, 0)
     assert "No cell of this run was timed" in page
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
@@ -93,13 +110,13 @@ def test_no_cell_at_all(tmp_path: Path) -> None:
 
 
 def test_one_round_has_no_interval(tmp_path: Path) -> None:
-    _, page = report_of(tmp_path, rounds=1)
+    study_in(tmp_path, rounds=1)
+    _, page = report_of(tmp_path)
     assert "one round, no interval" in page
 
 
 def test_rounds_that_are_not_numbers(tmp_path: Path) -> None:
-    report_of(tmp_path)
-    file = tmp_path / RESULTS
+    file = study_in(tmp_path)
     text = re.sub(r'"seconds": [0-9.e-]+', '"seconds": NaN', file.read_text(encoding="utf-8"))
     file.write_text(text, encoding="utf-8")
     report = write_report(tmp_path)
@@ -108,8 +125,7 @@ def test_rounds_that_are_not_numbers(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_is_reported_as_far_as_it_got(tmp_path: Path) -> None:
-    report_of(tmp_path)
-    file = tmp_path / RESULTS
+    file = study_in(tmp_path)
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     file.write_text("".join(lines[:-2]) + lines[-2][:40], encoding="utf-8")
     report = write_report(tmp_path)
@@ -133,7 +149,7 @@ def test_results_that_cannot_be_read(tmp_path: Path, content: str, message: str)
 
 
 def test_a_run_without_predictions_says_so(tmp_path: Path) -> None:
-    report_of(tmp_path)
+    study_in(tmp_path)
     (tmp_path / PREDICTIONS).unlink()
     report = write_report(tmp_path)
     assert any("No predictions" in notice for notice in report.notices)
@@ -143,20 +159,19 @@ def test_busy_rounds_and_low_ceilings_are_told(tmp_path: Path) -> None:
     def busy(record: CellRecord) -> CellRecord:
         return replace(record, rounds=tuple(replace(r, quiet=False) for r in record.rounds))
 
-    report, _ = report_of(tmp_path, busy)
-    assert any("while 6 of 6 cells were timed" in n for n in report.notices)
-    file = tmp_path / RESULTS
+    file = study_in(tmp_path, busy)
     first, ceiling, *rest = file.read_text(encoding="utf-8").splitlines()
     low = json.loads(ceiling)
     low["peak_flops"] = {t: f / 3 for t, f in low["peak_flops"].items()}
     file.write_text("\n".join([first, json.dumps(low), *rest]) + "\n", encoding="utf-8")
-    assert any("ceilings are too low" in n for n in write_report(tmp_path).notices)
+    busy_told, low_told = write_report(tmp_path).notices
+    assert "while 6 of 6 cells were timed" in busy_told
+    assert "ceilings are too low" in low_told
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    report_of(tmp_path)
+    study_in(tmp_path)
     page = tmp_path / "report/index.html"
-    page.unlink()
-    page.mkdir()
+    page.mkdir(parents=True)
     with pytest.raises(StudyError, match="cannot write"):
         write_report(tmp_path)

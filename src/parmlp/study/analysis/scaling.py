@@ -39,10 +39,10 @@ class ScalingSeries:
 
     @property
     def title(self) -> str:
-        """The problem in a line, with rows a thread in a weak series."""
+        """The problem in two lines, with rows a thread in a weak series."""
         p = self.problem
-        rows = f"\n{p.rows:,} rows a thread" if self.weak else ""
-        return f"{p.net}, {p.data}, batch {p.batch:,}{rows}"
+        rows = f", {p.rows:,} rows a thread" if self.weak else ""
+        return f"{p.net}, {p.data}\nbatch {p.batch:,}{rows}"
 
     def speedups(self) -> dict[int, Estimate]:
         """Rows a second over one thread's: the scaled speed-up where rows grow."""

@@ -177,7 +177,7 @@ def scaling_fits(run: StudyRun) -> Drawing | Gap:
                     label=f.law,
                 )
             plot_series(ax, Series(s.name, None, points), line=False)
-            ax.set_title(_fit_title(s))
+            ax.set_title(f"{label(s.name)}\n{s.title}")
             ax.set_xlabel("threads")
             ax.set_ylabel("scaled speed-up" if s.weak else "speed-up")
             set_scales(ax, sorted(points), log_x=False, log_y=False)
@@ -201,12 +201,6 @@ def scaling_fits(run: StudyRun) -> Drawing | Gap:
     ]
     header = ("implementation", "problem", "threads", "speed-up", "first law", "USL")
     return Drawing(id, title, caption, Table(id, header, rows), draw)
-
-
-def _fit_title(s: ScalingSeries) -> str:
-    p = s.problem
-    rows = f", {p.rows:,} rows a thread" if s.weak else ""
-    return f"{label(s.name)}\n{p.net}, {p.data}\nbatch {p.batch:,}{rows}"
 
 
 _LAW_LINES = {"Amdahl": "-", "USL": ":", "Gustafson": "-"}
