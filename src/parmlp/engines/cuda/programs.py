@@ -1,0 +1,369 @@
+"""The ladder: how the kernels of each rung make up a training step. Numbers as in ``kernels/``."""
+
+import ctypes
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from parmlp.engines.cuda.device import Device, Kernel, Memory, Module
+
+_HIDDEN = {
+    "identity": "Identity",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "gelu": "Gelu",
+    "gelu_tanh": "GeluTanh",
+    "silu": "Silu",
+}
+_OUTPUT = {"identity": "Identity", "sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}
+_LOSS = {
+    "log_loss": "LogLoss",
+    "mse": "Mse",
+    "squared_error": "SquaredError",
+    "poisson": "Poisson",
+}
+
+_SUM_THREADS = 256  # kSumThreads
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a network computes: all that is constant in its compiled kernels but the solver."""
+
+    layer_units: tuple[int, ...]
+    hidden_activation: str
+    out_activation: str
+    loss: str
+    dtype: str
+    leaky_relu_slope: float
+    precision: str
+
+    @property
+    def layers(self) -> int:
+        """How many layers have weights."""
+        return len(self.layer_units) - 1
+
+    def shape(self, layer: int) -> tuple[int, int]:
+        """Units into and out of a layer."""
+        return self.layer_units[layer], self.layer_units[layer + 1]
+
+    def size(self, layer: int) -> int:
+        """Parameters of a layer: its weights and then its biases."""
+        n_in, n_out = self.shape(layer)
+        return (n_in + 1) * n_out
+
+    def offset(self, layer: int) -> int:
+        """Where a layer begins among all parameters."""
+        return sum(self.size(below) for below in range(layer))
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters there are."""
+        return self.offset(self.layers)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return np.dtype(self.dtype).itemsize
+
+    def source(self, file: str, solver: str, constants: dict[str, object]) -> str:
+        """Return the text of a program: these constants and a file of ``kernels/``."""
+        values: dict[str, object] = {
+            "LAYER_UNITS": ", ".join(map(str, self.layer_units)),
+            "REAL": {"float32": "float", "float64": "double"}[self.dtype],
+            "HIDDEN_ACTIVATION": _HIDDEN[self.hidden_activation],
+            "OUT_ACTIVATION": _OUTPUT[self.out_activation],
+            "LOSS": _LOSS[self.loss],
+            "LEAKY_RELU_SLOPE": f"real({self.leaky_relu_slope!r})",
+            "SOLVER": solver,
+            **constants,
+        }
+        defines = [f"#define PARMLP_{name} {value}" for name, value in values.items()]
+        return "\n".join([*defines, f'#include "{file}"', ""])
+
+
+class Samples(ctypes.Structure):
+    """``Samples`` of losses.cuh: addresses on the device."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_ulonglong) for name in ("x", "row_ids", "y", "labels", "weights")
+    )
+
+
+class Parameters(ctypes.Structure):
+    """``Parameters`` of solvers.cuh: addresses on the device."""
+
+    _fields_ = tuple((name, ctypes.c_ulonglong) for name in ("values", "moment_0", "moment_1"))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What the steps of an epoch, or of a part of it, work on.
+
+    Attributes
+    ----------
+    samples : Samples
+    parameters : Parameters
+    settings : ctypes.Structure
+        ``SolverSettings`` of solvers.cuh.
+    has_penalty : bool
+        Whether the loss has an L2 term.
+    constants, row_losses, penalties : Memory
+        StepConstants a step; a double a row; ``penalty_shares`` doubles a step.
+    batch_size, rows : int
+        Rows of a minibatch, and of the epoch.
+    """
+
+    samples: Samples
+    parameters: Parameters
+    settings: ctypes.Structure
+    has_penalty: bool
+    constants: Memory
+    row_losses: Memory
+    penalties: Memory
+    batch_size: int
+    rows: int
+
+    @property
+    def steps(self) -> int:
+        """How many steps the epoch has."""
+        return -(-self.rows // self.batch_size)
+
+    def span(self, step: int) -> tuple[int, int]:
+        """Return the position of a step's first row in the epoch, and its number of rows."""
+        first = step * self.batch_size
+        return first, min(self.batch_size, self.rows - first)
+
+
+class Program(ABC):
+    """A rung: kernels compiled for a model and a solver, and the buffers they work in.
+
+    Parameters
+    ----------
+    device : Device
+    model : Model
+    solver : str
+        A functor of solvers.cuh.
+    max_rows : int
+        The most rows of a minibatch.
+    """
+
+    file: ClassVar[str]
+    kernels: ClassVar[tuple[str, ...]]
+    #: whether an epoch is many launches, which a graph makes cheap
+    many_launches: ClassVar[bool] = True
+
+    def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        self.device = device
+        self.model = model
+        self.max_rows = max_rows
+        source = model.source(self.file, solver, self.constants())
+        names = ("square_sums", "step_losses", "find_nonfinite", *self.kernels)
+        self.module: Module = device.load(source, names)
+        self._kernels: dict[str, Kernel] = {}
+
+    def constants(self) -> dict[str, object]:
+        """Return further constants of the program's text."""
+        return {}
+
+    def kernel(self, name: str) -> Kernel:
+        """Return a kernel of the program."""
+        if name not in self._kernels:
+            self._kernels[name] = self.module.kernel(name)
+        return self._kernels[name]
+
+    @property
+    def launches_per_step(self) -> int:
+        """How many kernels a step launches, at most."""
+        return 3 * self.model.layers + 2
+
+    @cached_property
+    def penalty_shares(self) -> int:
+        """Blocks that each sum a share of the squares of the weights."""
+        return min(64, -(-self.model.parameters // (8 * _SUM_THREADS)))
+
+    @abstractmethod
+    def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
+        """Queue the steps from ``first_step`` to before ``end_step``."""
+
+    def queue_losses(self, epoch: Epoch, losses: Memory) -> None:
+        """Queue the sums that make each step's loss, a double a step."""
+        self.device.launch(
+            self.kernel("step_losses"),
+            (epoch.steps, 1),
+            _SUM_THREADS,
+            [
+                epoch.row_losses,
+                epoch.penalties,
+                self.penalty_shares if epoch.has_penalty else 0,
+                epoch.constants,
+                _real(self.model, float(epoch.settings.alpha)),
+                losses,
+                epoch.batch_size,
+                epoch.rows,
+            ],
+        )
+
+
+def _real(model: Model, value: float) -> ctypes.c_float | ctypes.c_double:
+    return ctypes.c_float(value) if model.dtype == "float32" else ctypes.c_double(value)
+
+
+class LayerwiseProgram(Program):
+    """One kernel an operation and layer, each over the whole minibatch."""
+
+    kernels = ("forward", "output_rows", "activate_rows", "backward", "update")
+    #: rows and columns of its result that a block computes, and its threads
+    tile: ClassVar[tuple[int, int]]
+    threads: ClassVar[int]
+    #: threads that share a row in output_rows and activate_rows
+    lanes: ClassVar[int] = 32
+    row_threads: ClassVar[int] = 128
+
+    def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        super().__init__(device, model, solver, max_rows)
+        bytes_of = [max_rows * units * model.itemsize for units in model.layer_units[1:]]
+        self._z = [device.allocate(nbytes) for nbytes in bytes_of]
+        self._a = [device.allocate(nbytes) for nbytes in bytes_of[:-1]]
+        self._delta = [device.allocate(nbytes) for nbytes in bytes_of]
+
+    def _grid(self, rows: int, columns: int) -> tuple[int, int]:
+        return -(-rows // self.tile[0]), -(-columns // self.tile[1])
+
+    def _forward(self, samples: Samples, first: int, rows: int, parameters: int) -> None:
+        last = self.model.layers - 1
+        for layer in range(self.model.layers):
+            n_in, n_out = self.model.shape(layer)
+            self.device.launch(
+                self.kernel("forward"),
+                self._grid(rows, n_out),
+                self.threads,
+                [
+                    samples,
+                    ctypes.c_longlong(first),
+                    self._a[layer - 1] if layer else None,
+                    self._weights(parameters, layer),
+                    self._z[layer],
+                    self._a[layer] if layer < last else None,
+                    rows,
+                    n_in,
+                    n_out,
+                ],
+            )
+
+    def _weights(self, parameters: int, layer: int) -> ctypes.c_ulonglong:
+        return ctypes.c_ulonglong(parameters + self.model.offset(layer) * self.model.itemsize)
+
+    def _row_grid(self, rows: int) -> tuple[int, int]:
+        return -(-rows * self.lanes // self.row_threads), 1
+
+    def predict(self, samples: Samples, first: int, rows: int, parameters: int) -> Memory:
+        """Queue the output activations of rows from position ``first`` on; return where they go."""
+        self._forward(samples, first, rows, parameters)
+        self.device.launch(
+            self.kernel("activate_rows"), self._row_grid(rows), self.row_threads, [self._z[-1], rows]
+        )
+        return self._z[-1]
+
+    def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
+        for step in range(first_step, end_step):
+            self._step(epoch, step)
+
+    def _step(self, epoch: Epoch, step: int) -> None:
+        launch, model = self.device.launch, self.model
+        first, rows = epoch.span(step)
+        position = ctypes.c_longlong(first)
+        values = int(epoch.parameters.values)
+        if epoch.has_penalty:
+            launch(
+                self.kernel("square_sums"),
+                (self.penalty_shares, 1),
+                _SUM_THREADS,
+                [ctypes.c_ulonglong(values), epoch.penalties, step],
+            )
+        self._forward(epoch.samples, first, rows, values)
+        launch(
+            self.kernel("output_rows"),
+            self._row_grid(rows),
+            self.row_threads,
+            [epoch.samples, position, self._z[-1], self._delta[-1], epoch.row_losses, rows],
+        )
+        for layer in range(model.layers - 1, 0, -1):
+            n_in, n_out = model.shape(layer)
+            launch(
+                self.kernel("backward"),
+                self._grid(rows, n_in),
+                self.threads,
+                [
+                    self._delta[layer],
+                    self._weights(values, layer),
+                    self._z[layer - 1],
+                    self._a[layer - 1],
+                    self._delta[layer - 1],
+                    rows,
+                    n_in,
+                    n_out,
+                ],
+            )
+        for layer in range(model.layers):
+            n_in, n_out = model.shape(layer)
+            launch(
+                self.kernel("update"),
+                self._grid(n_in + 1, n_out),
+                self.threads,
+                [
+                    epoch.samples,
+                    position,
+                    self._a[layer - 1] if layer else None,
+                    self._delta[layer],
+                    epoch.parameters,
+                    ctypes.c_longlong(model.offset(layer)),
+                    epoch.settings,
+                    epoch.constants,
+                    step,
+                    rows,
+                    n_in,
+                    n_out,
+                ],
+            )
+
+
+class Naive(LayerwiseProgram):
+    """Rung 1: one thread an output."""
+
+    file = "1_naive.cuh"
+    tile = (1, 128)
+    threads = 128
+    lanes = 1
+
+
+class Tiled(LayerwiseProgram):
+    """Rung 2a: tiles in shared memory."""
+
+    file = "2_tiled.cuh"
+    tile = (32, 32)
+    threads = 1024
+    padding: ClassVar[int] = 0
+
+    def constants(self) -> dict[str, object]:
+        return {"TILE_PADDING": self.padding}
+
+
+class TiledWithoutConflicts(Tiled):
+    """Rung 2b: the same without bank conflicts."""
+
+    padding = 1
+
+
+#: Rungs by name, from plain to fast.
+LADDER: dict[str, type[Program]] = {
+    "naive": Naive,
+    "tiled": Tiled,
+    "tiled-without-conflicts": TiledWithoutConflicts,
+}
