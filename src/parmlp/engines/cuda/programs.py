@@ -4,6 +4,7 @@ import ctypes
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +31,19 @@ _LOSS = {
 }
 
 _SUM_THREADS = 256  # kSumThreads
+
+# Every device with clusters runs 8 blocks in one; Hopper runs 16 where a kernel allows it.
+PORTABLE_CLUSTER = 8
+WIDEST_CLUSTER = 16
+
+# Not measured. A multiprocessor of an H100 does about 0.5 TFLOP/s in float32, so this is some 5 us:
+# with less to do in a step, one more block saves less than a barrier of the cluster costs.
+_FLOPS_PER_BLOCK = 2.5e6
+
+
+def moments_of(solver: str) -> int:
+    """Return how many moments a functor of solvers.cuh keeps of each weight."""
+    return {"Sgd": 0, "SgdMomentum": 1, "Adam": 2}[solver.partition("<")[0]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,17 @@ class Model:
     def itemsize(self) -> int:
         """Bytes of a number."""
         return np.dtype(self.dtype).itemsize
+
+    @property
+    def keeps_z(self) -> bool:
+        """Whether the hidden activation's derivative needs the sum before it."""
+        return self.hidden_activation in ("gelu", "gelu_tanh", "silu")
+
+    @property
+    def flops_per_row(self) -> float:
+        """Multiplications and additions that training takes for one row."""
+        products = [float(n) * m for n, m in pairwise(self.layer_units)]
+        return 4.0 * products[0] + 6.0 * sum(products[1:])
 
     def source(self, file: str, solver: str, constants: dict[str, object]) -> str:
         """Return the text of a program: these constants and a file of ``kernels/``."""
@@ -361,9 +386,185 @@ class TiledWithoutConflicts(Tiled):
     padding = 1
 
 
+class Fused(Program):
+    """Rung 3: all layers of some rows in one launch, all weights in another."""
+
+    file = "3_fused.cuh"
+    kernels = ("train_rows", "update_weights")
+    threads: ClassVar[int] = 256
+
+    def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        super().__init__(device, model, solver, max_rows)
+        units = sum(model.layer_units[1:])
+        hidden = max(1, units - model.layer_units[-1])
+        self._activations = device.allocate(hidden * max_rows * model.itemsize)
+        self._deltas = device.allocate(units * max_rows * model.itemsize)
+        self._tiles = self.module.constant("update_tiles", 0)
+
+    @staticmethod
+    def row_tile(device: Device, model: Model) -> int:
+        """Return how many rows a block can take through all layers; 0 if not even one."""
+        units = model.layer_units
+        hidden = sum(units[1:-1])
+        per_row = units[0] + hidden + units[-1] + 2 * max(units[1:])
+        if model.keeps_z:
+            per_row += hidden
+        fitting = (device.shared_bytes - 64) // (per_row * model.itemsize)
+        return max((rows for rows in (1, 2, 4, 8, 16) if rows <= fitting), default=0)
+
+    def constants(self) -> dict[str, object]:
+        rows = self.row_tile(self.device, self.model)
+        if rows == 0:
+            raise ValueError(f"layers of {self.model.layer_units} units do not fit rung 3")
+        return {"ROW_TILE": rows}
+
+    @property
+    def penalty_shares(self) -> int:
+        """One a block of ``update_weights``."""
+        return self._tiles
+
+    @property
+    def launches_per_step(self) -> int:
+        """Forward and backward are one, the updates another."""
+        return 2
+
+    def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
+        row_tile = self.row_tile(self.device, self.model)
+        for step in range(first_step, end_step):
+            first, rows = epoch.span(step)
+            position = ctypes.c_longlong(first)
+            self.device.launch(
+                self.kernel("train_rows"),
+                (-(-rows // row_tile), 1),
+                self.threads,
+                [
+                    epoch.samples,
+                    position,
+                    ctypes.c_ulonglong(int(epoch.parameters.values)),
+                    self._activations,
+                    self._deltas,
+                    epoch.row_losses,
+                    rows,
+                    self.max_rows,
+                ],
+            )
+            self.device.launch(
+                self.kernel("update_weights"),
+                (self._tiles, 1),
+                self.threads,
+                [
+                    epoch.samples,
+                    position,
+                    self._activations,
+                    self._deltas,
+                    epoch.parameters,
+                    epoch.settings,
+                    epoch.constants,
+                    epoch.penalties,
+                    step,
+                    rows,
+                    self.max_rows,
+                ],
+            )
+
+
+class Persistent(Program):
+    """Rung 4: one launch an epoch, weights in the shared memory of a block or a cluster."""
+
+    file = "4_persistent.cuh"
+    kernels = ("train_steps",)
+    many_launches = False
+    threads: ClassVar[int] = 256
+    #: blocks of the cluster; None: :meth:`cluster_blocks` chooses
+    blocks: ClassVar[int | None] = None
+
+    def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        blocks = self.blocks or self.cluster_blocks(device, model, solver, max_rows)
+        if blocks is None:
+            raise ValueError(f"layers of {model.layer_units} units do not fit rung 4")
+        self._blocks = blocks
+        super().__init__(device, model, solver, max_rows)
+        if blocks > PORTABLE_CLUSTER:
+            self.kernel("train_steps").allow_wide_clusters(device.driver)
+
+    @staticmethod
+    def shared_bytes(model: Model, solver: str, max_rows: int, blocks: int) -> int:
+        """Return the size of ``ClusterStorage`` of 4_persistent.cuh."""
+        units = model.layer_units
+        slices = [-(-n // blocks) for n in units[:-1]]
+        parameters = sum((s + 1) * (n | 1) for s, n in zip(slices, units[1:], strict=True))
+        activations = sum(max_rows * (s | 1) for s in slices[1:])
+        widest = max(units[1:])
+        numbers = (
+            (1 + moments_of(solver)) * parameters
+            + 2 * max_rows * (slices[0] | 1)
+            + (activations + 1)
+            + (activations + 1 if model.keeps_z else 1)
+            + max_rows * (widest | 1)
+            + 2 * max_rows * widest
+        )
+        return numbers * model.itemsize
+
+    @classmethod
+    def cluster_blocks(
+        cls, device: Device, model: Model, solver: str, max_rows: int
+    ) -> int | None:
+        """Return how many blocks a step is split over: the fewest with enough room and no more
+        than ``_FLOPS_PER_BLOCK`` each, else the most there can be; None where nothing fits."""
+        most = WIDEST_CLUSTER if device.capability >= (9, 0) else 1
+        sizes = [
+            blocks
+            for blocks in (1, 2, 4, 8, 16)
+            if blocks <= most
+            and cls.shared_bytes(model, solver, max_rows, blocks) <= device.shared_bytes
+        ]
+        flops = max_rows * model.flops_per_row
+        light = [blocks for blocks in sizes if flops <= blocks * _FLOPS_PER_BLOCK]
+        return min(light) if light else max(sizes, default=None)
+
+    def constants(self) -> dict[str, object]:
+        return {
+            "CLUSTER_BLOCKS": self._blocks,
+            "BATCH_ROWS": self.max_rows,
+            "BLOCK_THREADS": self.threads,
+        }
+
+    @property
+    def penalty_shares(self) -> int:
+        """One a warp."""
+        return self._blocks * self.threads // 32
+
+    @property
+    def launches_per_step(self) -> int:
+        """The one launch is of all steps."""
+        return 1
+
+    def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
+        self.device.launch(
+            self.kernel("train_steps"),
+            (self._blocks, 1),
+            self.threads,
+            [
+                epoch.samples,
+                epoch.parameters,
+                epoch.settings,
+                epoch.constants,
+                epoch.row_losses,
+                epoch.penalties,
+                first_step,
+                end_step,
+                epoch.batch_size,
+                epoch.rows,
+            ],
+            cluster=self._blocks,
+        )
+
+
 #: Rungs by name, from plain to fast.
 LADDER: dict[str, type[Program]] = {
     "naive": Naive,
     "tiled": Tiled,
     "tiled-without-conflicts": TiledWithoutConflicts,
+    "fused": Fused,
+    "persistent": Persistent,
 }

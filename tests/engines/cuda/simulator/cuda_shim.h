@@ -32,7 +32,7 @@ void simulated_cluster_sync();
 const void* simulated_exchange(const void* mine, size_t bytes);
 // The dynamic shared memory of a block of this cluster.
 void* simulated_shared(unsigned cluster_rank);
-// cp.async: the copy happens at the wait, as late as the hardware may do it.
+// cp.async: the copy happens at once or at the wait, as early or as late as the hardware may do it.
 void simulated_copy_async(void* to, const void* from, size_t bytes, size_t source_bytes);
 void simulated_commit();
 void simulated_wait(unsigned groups_left);

@@ -63,6 +63,7 @@ struct Warp {
 struct Block {
   unsigned char* shared_end = nullptr;  // a page that must not be touched follows
   unsigned char* shared = nullptr;
+  size_t running = 0;  // threads that have not returned
   Barrier barrier;
   std::vector<Warp> warps;
 };
@@ -174,6 +175,9 @@ void arrive_and_wait(Barrier& barrier) {
 void fiber_main() {
   running_entry(running_args);
   ++finished;
+  Block& block = *static_cast<Fiber*>(simulated_thread)->own_block;
+  // a block that has ended has no shared memory that others of its cluster could read
+  if (--block.running == 0) std::memset(block.shared, 0xFF, static_cast<size_t>(block.shared_end - block.shared));
   for (;;) suspend();
 }
 
@@ -206,6 +210,7 @@ bool run_cluster(const Launch& launch, unsigned first_block) {
     Block& block = blocks[rank];
     block.shared = block.shared_end - (launch.shared + 15) / 16 * 16;
     std::memset(block.shared, 0xFF, static_cast<size_t>(block.shared_end - block.shared));
+    block.running = threads;
     block.barrier = Barrier{threads, {}};
     block.warps.assign(threads / 32, Warp{});
     for (auto& warp : block.warps) warp.barrier.expected = 32;
@@ -396,8 +401,17 @@ const void* simulated_exchange(const void* mine, size_t bytes) {
 
 void* simulated_shared(unsigned cluster_rank) { return blocks[cluster_rank].shared; }
 
+namespace {
+void copy_now(const PendingCopy& copy) {
+  std::memset(copy.to, 0, copy.bytes);
+  std::memcpy(copy.to, copy.from, copy.source_bytes);
+}
+}  // namespace
+
 void simulated_copy_async(void* to, const void* from, size_t bytes, size_t source_bytes) {
-  static_cast<Fiber*>(simulated_thread)->uncommitted.push_back({to, from, bytes, source_bytes});
+  const PendingCopy copy{to, from, bytes, source_bytes};
+  if (random_below(2) == 0) return copy_now(copy);
+  static_cast<Fiber*>(simulated_thread)->uncommitted.push_back(copy);
 }
 
 void simulated_commit() {
@@ -409,10 +423,7 @@ void simulated_commit() {
 void simulated_wait(unsigned groups_left) {
   auto* self = static_cast<Fiber*>(simulated_thread);
   for (; self->groups.size() > groups_left; self->groups.pop_front()) {
-    for (const PendingCopy& copy : self->groups.front()) {
-      std::memset(copy.to, 0, copy.bytes);
-      std::memcpy(copy.to, copy.from, copy.source_bytes);
-    }
+    for (const PendingCopy& copy : self->groups.front()) copy_now(copy);
   }
 }
 

@@ -26,13 +26,13 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   const int i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= rows) return;
   const long long at = static_cast<long long>(i) * kOutputs;
-  row_losses[first + i] = output_row<1>(samples, first + i, z + at, delta + at, 0);
+  row_losses[first + i] = output_row<1>(samples, first + i, z + at, delta + at, 1, 0);
 }
 
 // The same without targets, for predictions.
 extern "C" __global__ void __launch_bounds__(kThreads) activate_rows(real* z, int rows) {
   const int i = blockIdx.x * kThreads + threadIdx.x;
-  if (i < rows) activate_row<1>(z + static_cast<long long>(i) * kOutputs, 0);
+  if (i < rows) activate_row<1>(z + static_cast<long long>(i) * kOutputs, 1, 0);
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.

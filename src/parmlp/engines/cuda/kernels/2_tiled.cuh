@@ -75,14 +75,14 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (i >= rows) return;
   const long long at = static_cast<long long>(i) * kOutputs;
-  const double loss = output_row<32>(samples, first + i, z + at, delta + at, lane);
+  const double loss = output_row<32>(samples, first + i, z + at, delta + at, 1, lane);
   if (lane == 0) row_losses[first + i] = loss;
 }
 
 // The same without targets, for predictions.
 extern "C" __global__ void __launch_bounds__(kRowThreads) activate_rows(real* z, int rows) {
   const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32;
-  if (i < rows) activate_row<32>(z + static_cast<long long>(i) * kOutputs, threadIdx.x % 32);
+  if (i < rows) activate_row<32>(z + static_cast<long long>(i) * kOutputs, 1, threadIdx.x % 32);
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.

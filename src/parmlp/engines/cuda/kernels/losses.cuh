@@ -78,37 +78,38 @@ __device__ real max_over_lanes(real value) {
   return value;
 }
 
-// Output activations of one row, in place of its z, by kLanes neighbouring threads of which this is `lane`.
+// Output activations of one row, in place of its z, by kLanes neighbouring threads of which this is `lane`. A row's
+// numbers are `stride` apart; a thread touches those of its own lane only.
 template <int kLanes>
-__device__ void activate_row(real* z, int lane) {
+__device__ void activate_row(real* z, int stride, int lane) {
   if constexpr (kIsSoftmax<Output>) {
-    real largest = z[lane < kOutputs ? lane : 0];
-    for (int j = lane + kLanes; j < kOutputs; j += kLanes) largest = larger(largest, z[j]);
+    real largest = lane < kOutputs ? z[lane * stride] : -kInfinity;
+    for (int j = lane + kLanes; j < kOutputs; j += kLanes) largest = larger(largest, z[j * stride]);
     largest = max_over_lanes<kLanes>(largest);
     real total = 0;
     for (int j = lane; j < kOutputs; j += kLanes) {
-      z[j] = Output::value(z[j] - largest);
-      total += z[j];
+      z[j * stride] = Output::value(z[j * stride] - largest);
+      total += z[j * stride];
     }
     total = sum_over_lanes<kLanes>(total);
-    for (int j = lane; j < kOutputs; j += kLanes) z[j] /= total;
+    for (int j = lane; j < kOutputs; j += kLanes) z[j * stride] /= total;
   } else {
-    for (int j = lane; j < kOutputs; j += kLanes) z[j] = Output::value(z[j]);
+    for (int j = lane; j < kOutputs; j += kLanes) z[j * stride] = Output::value(z[j * stride]);
   }
 }
 
 // The last layer of one row: from z to activations (in place) and deltas. Returns the row's loss, times its
 // weight, in every lane.
 template <int kLanes>
-__device__ double output_row(const Samples& samples, long long position, real* z, real* delta, int lane) {
-  activate_row<kLanes>(z, lane);
+__device__ double output_row(const Samples& samples, long long position, real* z, real* delta, int stride, int lane) {
+  activate_row<kLanes>(z, stride, lane);
   const long long id = samples.id(position);
   const real weight = samples.weights ? samples.weights[id] : real(1);
   double loss = 0;
   for (int j = lane; j < kOutputs; j += kLanes) {
-    const real y = samples.target(id, j);
-    loss += Loss::term(z[j], y);
-    delta[j] = weight * Loss::delta(z[j], y);
+    const real a = z[j * stride], y = samples.target(id, j);
+    loss += Loss::term(a, y);
+    delta[j * stride] = weight * Loss::delta(a, y);
   }
   return weight * sum_over_lanes<kLanes>(loss);
 }

@@ -21,6 +21,8 @@ inline constexpr T kEpsilon = T(1.1920928955078125e-07);  // FLT_EPSILON
 template <>
 inline constexpr double kEpsilon<double> = 2.220446049250313e-16;
 
+constexpr real kInfinity = __builtin_huge_val();
+
 // The block's dynamic shared memory, as what a kernel makes of it.
 template <class Storage>
 __device__ inline Storage& shared_storage() {
