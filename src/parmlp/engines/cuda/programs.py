@@ -3,7 +3,6 @@
 import ctypes
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar
 
@@ -208,7 +207,7 @@ class Program(ABC):
         """How many kernels a step launches, at most."""
         return 3 * self.model.layers + 2
 
-    @cached_property
+    @property
     def penalty_shares(self) -> int:
         """Blocks that each sum a share of the squares of the weights."""
         return min(64, -(-self.model.parameters // (8 * _SUM_THREADS)))
@@ -245,8 +244,10 @@ class LayerwiseProgram(Program):
 
     kernels = ("forward", "output_rows", "activate_rows", "backward", "update")
     #: rows and columns of its result that a block computes, and its threads
-    tile: ClassVar[tuple[int, int]]
+    tile: tuple[int, int]
     threads: ClassVar[int]
+    #: rows that the bias adds to those of W in update's result
+    bias_rows: ClassVar[int] = 1
     #: threads that share a row in output_rows and activate_rows
     lanes: ClassVar[int] = 32
     row_threads: ClassVar[int] = 128
@@ -340,7 +341,7 @@ class LayerwiseProgram(Program):
             n_in, n_out = model.shape(layer)
             launch(
                 self.kernel("update"),
-                self._grid(n_in + 1, n_out),
+                self._grid(n_in + self.bias_rows, n_out),
                 self.threads,
                 [
                     epoch.samples,
@@ -560,6 +561,28 @@ class Persistent(Program):
         )
 
 
+class TensorCores(LayerwiseProgram):
+    """Rung 5: large tiles on tensor cores, or in plain float32 where the precision is full."""
+
+    file = "5_tensor_cores.cuh"
+    threads = 256
+    bias_rows = 0
+
+    def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        if model.dtype != "float32":
+            raise ValueError(f"rung 5 computes in float32, got {model.dtype}")
+        # Not measured. A large tile does more with what it loads, as long as there are enough of
+        # them to keep every multiprocessor busy.
+        large_tiles = -(-max_rows // 128) * -(-max(model.layer_units[1:]) // 128)
+        side = 128 if large_tiles >= device.multiprocessors else 64
+        self.tile = (side, side)
+        super().__init__(device, model, solver, max_rows)
+
+    def constants(self) -> dict[str, object]:
+        precision = {"full": "Full", "tf32": "Tf32", "bf16": "Bf16"}[self.model.precision]
+        return {"PRECISION": precision, "TILE": self.tile[0]}
+
+
 #: Rungs by name, from plain to fast.
 LADDER: dict[str, type[Program]] = {
     "naive": Naive,
@@ -567,4 +590,5 @@ LADDER: dict[str, type[Program]] = {
     "tiled-without-conflicts": TiledWithoutConflicts,
     "fused": Fused,
     "persistent": Persistent,
+    "tensor-cores": TensorCores,
 }

@@ -6,7 +6,7 @@
 // alone: with a row of 33 numbers a column's numbers lie in 32 banks.
 #pragma once
 
-#include "sums.cuh"
+#include "output_rows.cuh"
 
 constexpr int kTile = 32, kThreads = kTile * kTile;
 constexpr int kPadding = PARMLP_TILE_PADDING;
@@ -65,24 +65,6 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   const long long at = static_cast<long long>(i) * n_out + j;
   z[at] = with_bias;
   if (a) a[at] = Hidden::value(with_bias);
-}
-
-constexpr int kRowThreads = 128;  // of kernels that give a warp to each row
-
-// Output activations, deltas and losses: one warp a row.
-extern "C" __global__ void __launch_bounds__(kRowThreads)
-    output_rows(Samples samples, long long first, real* z, real* delta, double* row_losses, int rows) {
-  const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32, lane = threadIdx.x % 32;
-  if (i >= rows) return;
-  const long long at = static_cast<long long>(i) * kOutputs;
-  const double loss = output_row<32>(samples, first + i, z + at, delta + at, 1, lane);
-  if (lane == 0) row_losses[first + i] = loss;
-}
-
-// The same without targets, for predictions.
-extern "C" __global__ void __launch_bounds__(kRowThreads) activate_rows(real* z, int rows) {
-  const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32;
-  if (i < rows) activate_row<32>(z + static_cast<long long>(i) * kOutputs, 1, threadIdx.x % 32);
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
