@@ -14,9 +14,10 @@ from typing import Any
 from joblib.parallel import get_active_backend
 
 from parmlp import _core
+from parmlp.engines.errors import EngineUnavailableError
 from parmlp.threadpool import most_threads
 
-#: Engines by name, as ``engine=`` takes them besides "auto".
+#: CPU engines by name, as ``engine=`` takes them besides "auto".
 ENGINES = ("serial", "threads", "openmp")
 
 #: Orders of work within a minibatch step; docs/schedules say what each does.
@@ -36,10 +37,6 @@ _OPENMP_REMEDY = (
     "'pip install --force-reinstall --no-deps --no-binary parmlp parmlp'. Or use engine='threads', "
     "which gives the same results."
 )
-
-
-class EngineUnavailableError(RuntimeError):
-    """An engine that this machine or this build cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class EngineStatus:
 
 
 def engine_statuses() -> list[EngineStatus]:
-    """Return the status of every engine, in the order of ``ENGINES``."""
+    """Return the status of every CPU engine, in the order of ``ENGINES``."""
     return [_openmp_status() if n == "openmp" else EngineStatus(n, True) for n in ENGINES]
 
 
@@ -126,7 +123,7 @@ def make_team(
     if n_threads is None:
         size = default_n_threads()
         if engine == "auto":
-            size = min(size, max(1, int(_flops_per_step(layer_units, rows) / _FLOPS_PER_THREAD)))
+            size = min(size, max(1, int(flops_per_step(layer_units, rows) / _FLOPS_PER_THREAD)))
     else:
         size = cores if n_threads == -1 else n_threads
     if warn and size > cores:
@@ -171,7 +168,8 @@ def _in_joblib_worker() -> bool:
     return (getattr(backend, "nesting_level", 0) or 0) > 0
 
 
-def _flops_per_step(layer_units: Sequence[int], rows: int) -> float:
+def flops_per_step(layer_units: Sequence[int], rows: int) -> float:
+    """Return the floating-point operations of a minibatch step of ``rows`` rows."""
     # a multiply and an add each for forward, weight gradient and, but for the first layer, deltas
     products = [float(n) * m for n, m in pairwise(layer_units)]
     return rows * (4.0 * products[0] + 6.0 * sum(products[1:]))

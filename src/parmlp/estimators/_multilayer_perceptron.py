@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from parmlp.engines import make_team
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
-from parmlp.estimators._rows import core_rows, rows_to_train_on
+from parmlp.estimators._rows import engine_rows, rows_to_train_on
 from parmlp.estimators._scikit_learn import check_sample_weight
 from parmlp.estimators._session import NetworkKind, Session, SolverSettings
 from parmlp.estimators._training import TrainingRun, Validation, train
@@ -173,7 +173,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         team = make_team(self.engine, self.n_threads, weights.layer_units, batch_size)
         session = self._session_to_train(incremental)
         kind = self._network_kind(weights, self.loss, self.precision)
-        network = session.open(kind, weights, float(self.alpha))
+        network = session.open(team, kind, weights, float(self.alpha))
         self.engine_, self.n_threads_ = team.engine, team.size
         self.schedule_, self.simd_ = self.schedule, network.simd
         # from here on there are weights, even if the first epoch raises
@@ -181,7 +181,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         self._session = session
         epochs = 1 if incremental else int(self.max_iter)
         if self.precision == "bf16":
-            rows = core_rows(X)
+            rows = engine_rows(X, team)
         else:
             rows = rows_to_train_on(X, team, weights.layer_units[1], batch_size, epochs)
         run = TrainingRun(
@@ -196,7 +196,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             max_epochs=epochs,
             incremental=incremental,
             continues=continues,
-            validation=validation,
+            validation=validation and replace(validation, X=engine_rows(validation.X, team)),
         )
         try:
             train(self, run)
@@ -212,9 +212,9 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if self.precision == "bf16" and self.dtype == "float64":
+        if self.precision != "full" and self.dtype == "float64":
             raise ValueError(
-                "precision='bf16' trains float32 weights, but dtype is 'float64': use dtype='auto' "
+                f"precision='{self.precision}' trains float32 weights, but dtype is 'float64': use dtype='auto' "
                 "or 'float32', or precision='full'."
             )
 
@@ -237,7 +237,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _settled_dtype(self) -> str:
         """Return ``dtype``, or what ``precision`` makes of "auto"."""
-        return "float32" if self.precision == "bf16" else self.dtype
+        return self.dtype if self.precision == "full" else "float32"
 
     def _validate_data(self, X: Any, y: Any, weights: Weights | None) -> tuple[Array, Any]:
         """Return X, C-contiguous or CSR, of the network's dtype, and y as checked by kind."""
@@ -326,7 +326,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "weight 0, or increase validation_fraction."
             )
         return train_rows, Validation(
-            core_rows(X[held_out]), self._make_score(targets.values[held_out], w)
+            X[held_out], self._make_score(targets.values[held_out], w)
         )
 
     def _rows_per_batch(self, n_rows: int) -> int:
@@ -388,13 +388,14 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 self, X, accept_sparse=["csr", "csc"], dtype=weights.dtype, order="C", reset=False
             )
         )
-        network = self._network_kind(weights, _ANY_LOSS[self.out_activation_]).build()
-        network.set_parameters(weights.coefs, weights.intercepts)
+        kind = self._network_kind(weights, _ANY_LOSS[self.out_activation_])
         # fit has warned of too many threads
         team = make_team(
             self.engine, self.n_threads, weights.layer_units, rows.shape[0], warn=False
         )
-        return network.predict(team, core_rows(rows))
+        network = kind.build(team)
+        network.set_parameters(weights.coefs, weights.intercepts)
+        return network.predict(team, engine_rows(rows, team))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")

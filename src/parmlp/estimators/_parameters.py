@@ -69,7 +69,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_threads": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
     "schedule": [StrOptions(set(SCHEDULES))],
     "dtype": [StrOptions({"auto", "float32", "float64"})],
-    "precision": [StrOptions({"full", "bf16"})],
+    "precision": [StrOptions({"full", "tf32", "bf16"})],
     "callback": [callable, None],
 }
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from parmlp import _core
+from parmlp.engines import Network, Team
+from parmlp.engines.surface import EpochResult
 from parmlp.estimators._row_order import RowOrder
 from parmlp.estimators._session import LearningRate
 from parmlp.estimators._weights import check_weights
@@ -29,13 +30,13 @@ class Validation:
 
     Attributes
     ----------
-    X : ndarray or SparseRows of shape (n_rows, n_features)
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
     score : callable
         From output activations (n_rows, n_outputs) to a float; the higher the better, NaN for
         outputs that are not finite.
     """
 
-    X: Array | _core.SparseRows
+    X: Any
     score: Callable[[Array], float]
 
 
@@ -45,9 +46,10 @@ class TrainingRun:
 
     Attributes
     ----------
-    network, team : native objects
+    network, team : Network, Team
+        Of one engine.
     learning_rate : LearningRate
-    X : ndarray of shape (n_samples, n_features), C-contiguous, or SparseRows
+    X : ndarray of shape (n_samples, n_features), C-contiguous, or what the engine makes of it
         Of the network's dtype.
     targets : ndarray of shape (n_samples, n_outputs) and that dtype, or int32 class indices
     sample_weight : ndarray of shape (n_samples,) and that dtype, or None
@@ -63,10 +65,10 @@ class TrainingRun:
         None without early stopping.
     """
 
-    network: _core.Network
-    team: _core.Team
+    network: Network
+    team: Team
     learning_rate: LearningRate
-    X: Array | _core.SparseRows
+    X: Any
     targets: Array
     sample_weight: Array | None
     rows: RowOrder
@@ -165,7 +167,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
 
 
 def _record(
-    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: _core.EpochResult
+    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult
 ) -> None:
     estimator.n_iter_ += 1
     estimator.loss_ = result.loss
@@ -231,7 +233,7 @@ def _improves_no_more(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -
 
 
 def _call_back(
-    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: _core.EpochResult
+    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult
 ) -> bool:
     """Show the epoch to the user's callback; say whether it asks to stop."""
     estimator.coefs_, estimator.intercepts_ = run.network.get_parameters()

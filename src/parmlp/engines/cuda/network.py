@@ -18,6 +18,7 @@ from parmlp.engines.cuda.programs import (
     LayerwiseProgram,
     Model,
     Parameters,
+    Persistent,
     Program,
     Samples,
     TiledWithoutConflicts,
@@ -40,6 +41,10 @@ _RESIDENT_SHARE = 0.7
 
 # Bytes of rows in each of the two buffers that rows stream through.
 _STREAM_BYTES = 64 << 20
+
+# Not measured. A step of this much takes one cluster of 16 multiprocessors some 10 us, about what
+# the launches of a step by layers take.
+_PERSISTENT_FLOPS = 80e6
 
 _LOSSES_OF_LABELS = {("log_loss", "softmax"), ("mse", "identity"), ("mse", "sigmoid")}
 
@@ -611,9 +616,19 @@ class _StreamSlot:
 
 
 def choose_rung(device: Device, model: Model, max_rows: int) -> str:
-    """Return the name of the rung that trains a model."""
-    del device, model, max_rows
-    return "tiled-without-conflicts"
+    """Return the name of the rung that trains a model.
+
+    Rounded operands are for tensor cores. Otherwise small networks stay on chip for a whole epoch,
+    if they fit, and the others take large tiles (in float64, small ones).
+    """
+    if model.precision != "full":
+        return "tensor-cores"
+    if (
+        max_rows * model.flops_per_row <= _PERSISTENT_FLOPS
+        and Persistent.cluster_blocks(device, model, "Adam<false>", max_rows) is not None
+    ):
+        return "persistent"
+    return "tensor-cores" if model.dtype == "float32" else "tiled-without-conflicts"
 
 
 def _batch_weights(

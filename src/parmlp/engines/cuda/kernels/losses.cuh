@@ -83,7 +83,7 @@ __device__ real max_over_lanes(real value) {
 template <int kLanes>
 __device__ void activate_row(real* z, int stride, int lane) {
   if constexpr (kIsSoftmax<Output>) {
-    real largest = lane < kOutputs ? z[lane * stride] : -kInfinity;
+    real largest = lane < kOutputs ? z[lane * stride] : kLowest<real>;
     for (int j = lane + kLanes; j < kOutputs; j += kLanes) largest = larger(largest, z[j * stride]);
     largest = max_over_lanes<kLanes>(largest);
     real total = 0;

@@ -21,7 +21,10 @@ inline constexpr T kEpsilon = T(1.1920928955078125e-07);  // FLT_EPSILON
 template <>
 inline constexpr double kEpsilon<double> = 2.220446049250313e-16;
 
-constexpr real kInfinity = __builtin_huge_val();
+template <class T>
+inline constexpr T kLowest = T(-3.402823466385288598e+38);  // -FLT_MAX
+template <>
+inline constexpr double kLowest<double> = -1.797693134862315708e+308;
 
 // The block's dynamic shared memory, as what a kernel makes of it.
 template <class Storage>
