@@ -46,7 +46,7 @@ class SimulatedCompiler:
                 (folder / name).write_text(header)
             (folder / "main.cpp").write_text(text)
             subprocess.run(
-                [*CXX, "-Wall", "-Wextra", "-include", SIMULATOR / "cuda_shim.h",
+                [*CXX, "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-include", SIMULATOR / "cuda_shim.h",
                  folder / "main.cpp", "-o", library],
                 check=True,
             )  # fmt: skip

@@ -49,7 +49,8 @@ void simulated_wait(unsigned groups_left);
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int lane_mask) {
   const unsigned lane = threadIdx.x % 32;
-  return static_cast<const T*>(simulated_exchange(&value, sizeof(T)))[lane ^ static_cast<unsigned>(lane_mask)];
+  return static_cast<const T*>(
+      simulated_exchange(&value, sizeof(T)))[lane ^ static_cast<unsigned>(lane_mask)];
 }
 
 namespace simulated {
@@ -73,6 +74,6 @@ size_t parameter_size(void (*)(Args...), size_t index) {
 }  // namespace simulated
 
 // Makes a kernel findable by cuModuleGetFunction.
-#define SIMULATED_ENTRY(name)                                                                         \
-  extern "C" void simulated_entry_##name(void** args) { simulated::call(&name, args); }               \
+#define SIMULATED_ENTRY(name)                                                           \
+  extern "C" void simulated_entry_##name(void** args) { simulated::call(&name, args); } \
   extern "C" size_t simulated_parameter_##name(size_t i) { return simulated::parameter_size(&name, i); }

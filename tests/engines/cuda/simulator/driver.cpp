@@ -3,9 +3,11 @@
 // Kernels are the package's own sources, compiled by g++ behind cuda_shim.h; an "image" is the path of the
 // shared library. A block's threads (a cluster's, where there is one) are fibers that run one at a time, in
 // random order, from one barrier to the next: code that relies on an order which no barrier gives computes
-// something else in nearly every run. Streams are queues that are emptied only when someone waits, in random
-// turns, so that a missing wait shows as well. What the hardware refuses is refused here with the same code.
-// Fresh memory, device and shared, is full of NaN; an allocation ends at a page that must not be touched.
+// something else in nearly every run. In half of the runs any fiber may be next; in the other half warps have
+// random priorities, so that one runs as far ahead of the others as barriers let it. Streams are queues that
+// are emptied only when someone waits, in random turns, so that a missing wait shows as well. What the
+// hardware refuses is refused here with the same code. Fresh memory, device and shared, is full of NaN; an
+// allocation ends at a page that must not be touched.
 
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -56,6 +58,7 @@ struct Barrier {
 
 struct Warp {
   Barrier barrier;
+  unsigned priority = 0;
   // two, so that a fast lane's next exchange leaves alone what slow lanes still read
   std::vector<unsigned char> exchanged[2];
 };
@@ -177,14 +180,15 @@ void fiber_main() {
   ++finished;
   Block& block = *static_cast<Fiber*>(simulated_thread)->own_block;
   // a block that has ended has no shared memory that others of its cluster could read
-  if (--block.running == 0) std::memset(block.shared, 0xFF, static_cast<size_t>(block.shared_end - block.shared));
+  if (--block.running == 0)
+    std::memset(block.shared, 0xFF, static_cast<size_t>(block.shared_end - block.shared));
   for (;;) suspend();
 }
 
 unsigned char* stacks() {
-  static unsigned char* const all =
-      static_cast<unsigned char*>(mmap(nullptr, kStackBytes * kMaxThreads * kMaxCluster, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  static unsigned char* const all = static_cast<unsigned char*>(
+      mmap(nullptr, kStackBytes * kMaxThreads * kMaxCluster, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   return all;
 }
 
@@ -213,7 +217,10 @@ bool run_cluster(const Launch& launch, unsigned first_block) {
     block.running = threads;
     block.barrier = Barrier{threads, {}};
     block.warps.assign(threads / 32, Warp{});
-    for (auto& warp : block.warps) warp.barrier.expected = 32;
+    for (auto& warp : block.warps) {
+      warp.barrier.expected = 32;
+      warp.priority = static_cast<unsigned>(random_source());
+    }
     const unsigned index = first_block + rank;
     for (unsigned t = 0; t < threads; ++t) {
       Fiber& fiber = fibers[rank * threads + t];
@@ -231,8 +238,14 @@ bool run_cluster(const Launch& launch, unsigned first_block) {
     }
   }
   finished = 0;
+  const bool by_warp = random_below(2) == 0;
   while (!ready.empty()) {
-    const size_t chosen = random_below(ready.size());
+    size_t chosen = random_below(ready.size());
+    if (by_warp) {
+      for (size_t i = 0; i < ready.size(); ++i) {
+        if (ready[i]->warp->priority > ready[chosen]->warp->priority) chosen = i;
+      }
+    }
     Fiber* fiber = ready[chosen];
     ready[chosen] = ready.back();
     ready.pop_back();
@@ -264,7 +277,7 @@ CUresult run_launch(const Launch& launch) {
   alternate.ss_sp = signal_stack.data();
   alternate.ss_size = signal_stack.size();
   sigaltstack(&alternate, &previous);
-  struct sigaction action {}, before {};
+  struct sigaction action{}, before{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, &before);
@@ -482,12 +495,9 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
 CUresult cuCtxSetCurrent(CUcontext) { return CUDA_SUCCESS; }
 
 CUresult cuGetErrorName(CUresult error, const char** name) {
-  static const std::map<int, const char*> names{{0, "CUDA_SUCCESS"},
-                                                {1, "CUDA_ERROR_INVALID_VALUE"},
-                                                {2, "CUDA_ERROR_OUT_OF_MEMORY"},
-                                                {500, "CUDA_ERROR_NOT_FOUND"},
-                                                {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
-                                                {719, "CUDA_ERROR_LAUNCH_FAILED"}};
+  static const std::map<int, const char*> names{
+      {0, "CUDA_SUCCESS"},           {1, "CUDA_ERROR_INVALID_VALUE"},     {2, "CUDA_ERROR_OUT_OF_MEMORY"},
+      {500, "CUDA_ERROR_NOT_FOUND"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {719, "CUDA_ERROR_LAUNCH_FAILED"}};
   const auto found = names.find(static_cast<int>(error));
   if (found == names.end()) return CUDA_ERROR_INVALID_VALUE;
   return *name = found->second, CUDA_SUCCESS;

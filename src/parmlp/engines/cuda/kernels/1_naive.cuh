@@ -8,8 +8,8 @@ constexpr int kThreads = 128;
 
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
 extern "C" __global__ void __launch_bounds__(kThreads)
-    forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows, int n_in,
-            int n_out) {
+    forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows,
+            int n_in, int n_out) {
   const int i = blockIdx.x, j = blockIdx.y * kThreads + threadIdx.x;
   if (i >= rows || j >= n_out) return;
   const real* row = below ? below + static_cast<long long>(i) * n_in : samples.row(first + i);
@@ -37,8 +37,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) activate_rows(real* z, in
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
 extern "C" __global__ void __launch_bounds__(kThreads)
-    backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows, int n_in,
-             int n_out) {
+    backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows,
+             int n_in, int n_out) {
   const int i = blockIdx.x, k = blockIdx.y * kThreads + threadIdx.x;
   if (i >= rows || k >= n_in) return;
   real sum = 0;
@@ -49,11 +49,12 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   delta_below[at] = sum * Hidden::derivative(a[at], z[at]);
 }
 
-// Gradient of one weight, or of a bias (the last row of W), and its step. `offset` is the layer's in the arena.
+// Gradient of one weight, or of a bias (the last row of W), and its step. `offset` is the layer's in the
+// arena.
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const real* below, const real* delta, Parameters parameters,
-           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows, int n_in,
-           int n_out) {
+           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,
+           int n_in, int n_out) {
   const int k = blockIdx.x, j = blockIdx.y * kThreads + threadIdx.x;
   if (j >= n_out) return;
   const bool is_bias = k == n_in;

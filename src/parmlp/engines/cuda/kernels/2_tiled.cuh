@@ -15,13 +15,14 @@ struct Tiles {
   real a[kTile][kTile + kPadding], b[kTile][kTile + kPadding];
 };
 
-// Sum over k of left(row, k) right(k, column), for this thread's row and column of the block's tile of the result.
-// Zero is what left and right must return outside their matrices. kTransposed says which index neighbours in
-// memory share, so that a warp's loads are neighbours too: of left the row, or of right the k.
+// Sum over k of left(row, k) right(k, column), for this thread's row and column of the block's tile of the
+// result. Zero is what left and right must return outside their matrices. kTransposed says which index
+// neighbours in memory share, so that a warp's loads are neighbours too: of left the row, or of right the k.
 template <bool kLeftTransposed, bool kRightTransposed, class Left, class Right>
 __device__ real tile_product(int depth, Left left, Right right) {
   auto& s = shared_storage<Tiles>();
-  const int fast = threadIdx.x % kTile, slow = threadIdx.x / kTile;  // this thread's column and row of the result
+  const int fast = threadIdx.x % kTile,
+            slow = threadIdx.x / kTile;  // this thread's column and row of the result
   const int row = blockIdx.x * kTile, column = blockIdx.y * kTile;
   real sum = 0;
   for (int k = 0; k < depth; k += kTile) {
@@ -50,15 +51,17 @@ __device__ inline Place own_place() {
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
 extern "C" __device__ const int forward_shared = sizeof(Tiles);
 extern "C" __global__ void __launch_bounds__(kThreads)
-    forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows, int n_in,
-            int n_out) {
+    forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows,
+            int n_in, int n_out) {
   const real sum = tile_product<false, false>(
       n_in,
       [=](int i, int k) {
         if (i >= rows || k >= n_in) return real(0);
         return below ? below[static_cast<long long>(i) * n_in + k] : samples.row(first + i)[k];
       },
-      [=](int k, int j) { return k < n_in && j < n_out ? W[static_cast<long long>(k) * n_out + j] : real(0); });
+      [=](int k, int j) {
+        return k < n_in && j < n_out ? W[static_cast<long long>(k) * n_out + j] : real(0);
+      });
   const auto [i, j] = own_place();
   if (i >= rows || j >= n_out) return;
   const real with_bias = sum + W[static_cast<long long>(n_in) * n_out + j];
@@ -70,12 +73,16 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
 extern "C" __device__ const int backward_shared = sizeof(Tiles);
 extern "C" __global__ void __launch_bounds__(kThreads)
-    backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows, int n_in,
-             int n_out) {
+    backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows,
+             int n_in, int n_out) {
   const real sum = tile_product<false, true>(
       n_out,
-      [=](int i, int j) { return i < rows && j < n_out ? delta[static_cast<long long>(i) * n_out + j] : real(0); },
-      [=](int j, int k) { return j < n_out && k < n_in ? W[static_cast<long long>(k) * n_out + j] : real(0); });
+      [=](int i, int j) {
+        return i < rows && j < n_out ? delta[static_cast<long long>(i) * n_out + j] : real(0);
+      },
+      [=](int j, int k) {
+        return j < n_out && k < n_in ? W[static_cast<long long>(k) * n_out + j] : real(0);
+      });
   const auto [i, k] = own_place();
   if (i >= rows || k >= n_in) return;
   const long long at = static_cast<long long>(i) * n_in + k;
@@ -86,8 +93,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 extern "C" __device__ const int update_shared = sizeof(Tiles);
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const real* below, const real* delta, Parameters parameters,
-           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows, int n_in,
-           int n_out) {
+           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,
+           int n_in, int n_out) {
   const real sum = tile_product<true, false>(
       rows,
       [=](int k, int i) {
@@ -95,8 +102,11 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         if (k == n_in) return real(1);
         return below ? below[static_cast<long long>(i) * n_in + k] : samples.row(first + i)[k];
       },
-      [=](int i, int j) { return i < rows && j < n_out ? delta[static_cast<long long>(i) * n_out + j] : real(0); });
+      [=](int i, int j) {
+        return i < rows && j < n_out ? delta[static_cast<long long>(i) * n_out + j] : real(0);
+      });
   const auto [k, j] = own_place();
   if (k > n_in || j >= n_out) return;
-  take_step(parameters, settings, steps[step], offset + static_cast<long long>(k) * n_out + j, sum, k == n_in);
+  take_step(parameters, settings, steps[step], offset + static_cast<long long>(k) * n_out + j, sum,
+            k == n_in);
 }

@@ -1,12 +1,14 @@
-// Rung 3: two launches a step. In the first a block takes a few rows through all layers, forward and back to all
-// deltas, without leaving shared memory. In the second each block owns a tile of one layer's weights, sums its
-// gradient over the minibatch and takes the solver's step on the spot. The CPU engines' two-phase schedule.
+// Rung 3: two launches a step. In the first a block takes a few rows through all layers, forward and back to
+// all deltas, without leaving shared memory. In the second each block owns a tile of one layer's weights,
+// sums its gradient over the minibatch and takes the solver's step on the spot. The CPU engines' two-phase
+// schedule.
 #pragma once
 
 #include "sums.cuh"
 
 constexpr int kThreads = 256;
-constexpr int kRows = PARMLP_ROW_TILE;  // rows of a block in the first phase: as many as its shared memory holds
+constexpr int kRows =
+    PARMLP_ROW_TILE;  // rows of a block in the first phase: as many as its shared memory holds
 constexpr int kGroup = kRows < 4 ? kRows : 4;  // rows that a thread keeps sums of
 
 constexpr int kHiddenUnits = unit_offset(kLayers - 1);
@@ -33,7 +35,8 @@ __device__ void multiply_rows(const real* rows, Weight weight, Store store) {
   }
 }
 
-// Activations and deltas of all rows: `activations` and `deltas` hold (rows, units) of one layer after the other.
+// Activations and deltas of all rows: `activations` and `deltas` hold (rows, units) of one layer after the
+// other.
 extern "C" __device__ const int train_rows_shared = sizeof(RowStorage);
 extern "C" __global__ void __launch_bounds__(kThreads)
     train_rows(Samples samples, long long first, const real* parameters, real* activations, real* deltas,
@@ -74,10 +77,12 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     const int lane = threadIdx.x % 32;
     real* const delta = s.delta[last % 2] + r;
     if (row + r < rows) {
-      const double loss = output_row<32>(samples, first + row + r, s.a + kHiddenUnits * kRows + r, delta, kRows, lane);
+      const double loss =
+          output_row<32>(samples, first + row + r, s.a + kHiddenUnits * kRows + r, delta, kRows, lane);
       if (lane == 0) row_losses[first + row + r] = loss;
       for (int j = lane; j < kOutputs; j += 32) {
-        deltas[static_cast<long long>(unit_offset(last)) * max_rows + (row + r) * kOutputs + j] = delta[j * kRows];
+        deltas[static_cast<long long>(unit_offset(last)) * max_rows + (row + r) * kOutputs + j] =
+            delta[j * kRows];
       }
     } else {
       for (int j = lane; j < kOutputs; j += 32) delta[j * kRows] = 0;
@@ -101,7 +106,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   });
 }
 
-constexpr int kTile = 32, kTileRows = kTile * kTile / kThreads;  // kTileRows weights below each other a thread
+constexpr int kTile = 32,
+              kTileRows = kTile * kTile / kThreads;  // kTileRows weights below each other a thread
 
 struct UpdateStorage {
   real a[kTile][kTile], delta[kTile][kTile];
@@ -124,8 +130,8 @@ extern "C" __device__ const int update_tiles = first_tile(kLayers);
 extern "C" __device__ const int update_weights_shared = sizeof(UpdateStorage);
 extern "C" __global__ void __launch_bounds__(kThreads)
     update_weights(Samples samples, long long first, const real* activations, const real* deltas,
-                   Parameters parameters, SolverSettings settings, const StepConstants* steps, double* penalties,
-                   int step, int rows, int max_rows) {
+                   Parameters parameters, SolverSettings settings, const StepConstants* steps,
+                   double* penalties, int step, int rows, int max_rows) {
   auto& s = shared_storage<UpdateStorage>();
   const int column = threadIdx.x % kTile, row_group = threadIdx.x / kTile;
   double squares = 0;
@@ -144,7 +150,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         const bool exists = i + r < rows;
         real a = 0;
         if (exists && own_k < n_in) {
-          a = l == 0 ? samples.row(first + i + r)[own_k] : below[static_cast<long long>(i + r) * n_in + own_k];
+          a = l == 0 ? samples.row(first + i + r)[own_k]
+                     : below[static_cast<long long>(i + r) * n_in + own_k];
         } else if (exists && own_k == n_in) {
           a = 1;
         }

@@ -1,16 +1,18 @@
-// Rung 4: one launch an epoch. Weights and moments stay in the shared memory of one block, or of the blocks of one
-// cluster, for all steps; only rows are read and row losses written.
+// Rung 4: one launch an epoch. Weights and moments stay in the shared memory of one block, or of the blocks
+// of one cluster, for all steps; only rows are read and row losses written.
 //
 // Block b of the cluster owns a slice of every layer's *inputs*: those rows of W, and those columns of a. So
-//   forward    each block multiplies its slice of a by its rows of W: a part of z for every unit. After a barrier
+//   forward    each block multiplies its slice of a by its rows of W: a part of z for every unit. After a
+//   barrier
 //              block b adds the parts of the units of its next slice, which gives it its slice of the next a.
-//   output     block b adds the parts of all outputs for its share of the minibatch's rows, and makes their deltas.
-//   backward   with all deltas of a layer's outputs at hand a block makes those of its slice of inputs; the others
+//   output     block b adds the parts of all outputs for its share of the minibatch's rows, and makes their
+//   deltas. backward   with all deltas of a layer's outputs at hand a block makes those of its slice of
+//   inputs; the others
 //              collect them after a barrier. Gradients of its rows of W need nothing else.
 // Parts are added in the order of the blocks, so the sums' order is fixed. Biases are in every block.
 //
-// Blocks talk through `exchange`: what is written before a barrier is read after it. There are two, used in turns,
-// so that the next round's writes leave alone what slower blocks still read.
+// Blocks talk through `exchange`: what is written before a barrier is read after it. There are two, used in
+// turns, so that the next round's writes leave alone what slower blocks still read.
 #pragma once
 
 #include "cluster.cuh"
@@ -52,8 +54,8 @@ struct ClusterStorage {
   real exchange[2][kBatch * kWidest];
 };
 
-// result(m, n) = sum over k of left(m, k) right(k, n), for all m < kM and n < kN: 4 x 4 results a thread at a time,
-// which lie apart so that neighbouring threads read neighbouring numbers.
+// result(m, n) = sum over k of left(m, k) right(k, n), for all m < kM and n < kN: 4 x 4 results a thread at a
+// time, which lie apart so that neighbouring threads read neighbouring numbers.
 template <int kM, int kN, int kK, class Left, class Right, class Result>
 __device__ __forceinline__ void block_product(Left left, Right right, Result result) {
   constexpr int kSide = 4, kRowsApart = ceil_div(kM, kSide), kColumnsApart = ceil_div(kN, kSide);
@@ -121,7 +123,8 @@ __device__ inline void fetch_rows(const Samples& samples, long long first, int r
 extern "C" __device__ const int train_steps_shared = sizeof(ClusterStorage);
 extern "C" __global__ void __launch_bounds__(kThreads)
     train_steps(Samples samples, Parameters parameters, SolverSettings settings, const StepConstants* steps,
-                double* row_losses, double* penalties, int first_step, int end_step, int batch_size, int total_rows) {
+                double* row_losses, double* penalties, int first_step, int end_step, int batch_size,
+                int total_rows) {
   auto& s = shared_storage<ClusterStorage>();
   const int rank = cluster_rank<kBlocks>(), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const Parameters own = {s.parameters, s.parameters + kSliceParameters, s.parameters + 2 * kSliceParameters};
@@ -132,7 +135,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   int turn = 0;  // of the exchanges
 
   copy_slices<true>(parameters, s.parameters, rank);
-  fetch_rows(samples, static_cast<long long>(first_step) * batch_size, rows_of(first_step), rank, s.x[first_step % 2]);
+  fetch_rows(samples, static_cast<long long>(first_step) * batch_size, rows_of(first_step), rank,
+             s.x[first_step % 2]);
 
   for (int step = first_step; step < end_step; ++step) {
     const long long first = static_cast<long long>(step) * batch_size;
@@ -150,9 +154,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
       const real* const W = s.parameters + slice_offset(l);
       const real* const bias = W + slice * odd(n_out);
       real* const part = s.exchange[turn];
-      block_product<kBatch, n_out, slice>(
-          [&](int r, int k) { return a[r * odd(slice) + k]; }, [&](int k, int j) { return W[k * odd(n_out) + j]; },
-          [&](int r, int j, real sum) { part[r * n_out + j] = sum; });
+      block_product<kBatch, n_out, slice>([&](int r, int k) { return a[r * odd(slice) + k]; },
+                                          [&](int k, int j) { return W[k * odd(n_out) + j]; },
+                                          [&](int r, int j, real sum) { part[r * n_out + j] = sum; });
       cluster_sync<kBlocks>();
       turn ^= 1;
       const auto sum_of_parts = [&](int r, int j) {
@@ -171,7 +175,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         }
         __syncthreads();
       } else {
-        // a warp a row; z lies where the row's deltas will, in the part of the exchange that others do not read yet
+        // a warp a row; z lies where the row's deltas will, in the part of the exchange that others do not
+        // read yet
         real* const own_rows = s.exchange[turn];
         for (int share = warp; share < kRowShare; share += kThreads / 32) {
           const int r = rank * kRowShare + share;
@@ -188,7 +193,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         turn ^= 1;
         for (int i = threadIdx.x; i < kBatch * kOutputs; i += kThreads) {
           const int r = i / kOutputs, j = i % kOutputs;
-          s.delta[r * odd(kOutputs) + j] = of_block<kBlocks>(own_rows, r / kRowShare)[r % kRowShare * kOutputs + j];
+          s.delta[r * odd(kOutputs) + j] =
+              of_block<kBlocks>(own_rows, r / kRowShare)[r % kRowShare * kOutputs + j];
         }
         __syncthreads();
       }
@@ -202,20 +208,22 @@ extern "C" __global__ void __launch_bounds__(kThreads)
       const real* const W = s.parameters + slice_offset(l);
       real* const own_deltas = s.exchange[turn];
       if constexpr (l > 0) {
-        block_product<kBatch, slice, n_out>(
-            [&](int r, int j) { return s.delta[r * odd(n_out) + j]; },
-            [&](int j, int k) { return W[k * odd(n_out) + j]; },
-            [&](int r, int k, real sum) {
-              const int at = activation_offset(l) + r * odd(slice) + k;
-              own_deltas[r * slice + k] = sum * Hidden::derivative(s.a[at], Hidden::kNeedsZ ? s.z[at] : real(0));
-            });
+        block_product<kBatch, slice, n_out>([&](int r, int j) { return s.delta[r * odd(n_out) + j]; },
+                                            [&](int j, int k) { return W[k * odd(n_out) + j]; },
+                                            [&](int r, int k, real sum) {
+                                              const int at = activation_offset(l) + r * odd(slice) + k;
+                                              own_deltas[r * slice + k] =
+                                                  sum * Hidden::derivative(
+                                                            s.a[at], Hidden::kNeedsZ ? s.z[at] : real(0));
+                                            });
         __syncthreads();  // W has been read
       }
       block_product<slice + 1, n_out, kBatch>(
           [&](int k, int r) { return k < slice ? a[r * odd(slice) + k] : real(1); },
           [&](int r, int j) { return s.delta[r * odd(n_out) + j]; },
           [&](int k, int j, real sum) {
-            squares += take_step(own, settings, constants, slice_offset(l) + k * odd(n_out) + j, sum, k == slice);
+            squares +=
+                take_step(own, settings, constants, slice_offset(l) + k * odd(n_out) + j, sum, k == slice);
           });
       if constexpr (l > 0) {
         constexpr int n_in = units_in(l);

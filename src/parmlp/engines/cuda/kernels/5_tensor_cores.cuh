@@ -1,7 +1,7 @@
-// Rung 5: wide nets, bound by arithmetic. Each operation is a product of two matrices by large tiles: operands come to
-// shared memory by asynchronous copies some stages ahead, each warp keeps a part of the result in registers and
-// multiplies by mma (or plain FMAs), and bias, activation, derivative or the solver's step are applied to the sums
-// where they are. An epoch of these launches is one CUDA graph.
+// Rung 5: wide nets, bound by arithmetic. Each operation is a product of two matrices by large tiles:
+// operands come to shared memory by asynchronous copies some stages ahead, each warp keeps a part of the
+// result in registers and multiplies by mma (or plain FMAs), and bias, activation, derivative or the solver's
+// step are applied to the sums where they are. An epoch of these launches is one CUDA graph.
 #pragma once
 
 #include "copy_async.cuh"
@@ -16,11 +16,12 @@ constexpr int kStages = 3;
 constexpr int kWarpRows = kTile / 2, kWarpColumns = kTile / 4;  // 2 x 4 warps
 constexpr int kThreads = 256;
 
-// Rows of shared memory are padded so that the reads of a fragment fall into different banks: tf32 reads k = 0..3 and
-// bf16 k = 0, 2, 4, 6 of eight rows at a time.
+// Rows of shared memory are padded so that the reads of a fragment fall into different banks: tf32 reads k =
+// 0..3 and bf16 k = 0, 2, 4, 6 of eight rows at a time.
 constexpr bool kPairs = Precision::kDepth == 16;
 constexpr int kStrideByK = kDepth + (kPairs ? 8 : 4), kStrideByResult = kTile + (kPairs ? 4 : 8);
-constexpr int kStageOperand = kTile * kStrideByK > kDepth * kStrideByResult ? kTile * kStrideByK : kDepth * kStrideByResult;
+constexpr int kStageOperand =
+    kTile * kStrideByK > kDepth* kStrideByResult ? kTile * kStrideByK : kDepth * kStrideByResult;
 
 struct StageStorage {
   alignas(16) float a[kStages][kStageOperand], b[kStages][kStageOperand];
@@ -28,8 +29,9 @@ struct StageStorage {
 
 using WarpSums = Sums<kWarpRows / 16, kWarpColumns / 8>;
 
-// An operand in global memory: row(o) points to row o of a matrix, or is null outside of it; a row has `length`
-// numbers. kByK: rows are the result's and lie along k; otherwise rows are k's and lie along the result.
+// An operand in global memory: row(o) points to row o of a matrix, or is null outside of it; a row has
+// `length` numbers. kByK: rows are the result's and lie along k; otherwise rows are k's and lie along the
+// result.
 template <bool kByK_, class Row>
 struct Operand {
   static constexpr bool kByK = kByK_;
@@ -68,10 +70,11 @@ __device__ Operand<kByK, Row> operand(Row row, const float* base, int length) {
   return {row, length, by_vectors};
 }
 
-// Sums of the block's tile of the result of `depth` products each. on_stage(b) sees each stage of b in shared memory.
+// Sums of the block's tile of the result of `depth` products each. on_stage(b) sees each stage of b in shared
+// memory.
 template <class A, class B, class OnStage>
-__device__ __forceinline__ void tile_product(WarpSums& sums, const A& a, const B& b, int depth, const float* somewhere,
-                                             OnStage on_stage) {
+__device__ __forceinline__ void tile_product(WarpSums& sums, const A& a, const B& b, int depth,
+                                             const float* somewhere, OnStage on_stage) {
   auto& s = shared_storage<StageStorage>();
   const int row = blockIdx.x * kTile, column = blockIdx.y * kTile, stages = ceil_div(depth, kDepth);
   const int warp = threadIdx.x / 32, warp_row = warp / 4 * kWarpRows, warp_column = warp % 4 * kWarpColumns;
@@ -109,7 +112,8 @@ __device__ __forceinline__ void tile_product(WarpSums& sums, const A& a, const B
 template <class Result>
 __device__ __forceinline__ void for_each_sum(const WarpSums& sums, int rows, int columns, Result result) {
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  const int row = blockIdx.x * kTile + warp / 4 * kWarpRows, column = blockIdx.y * kTile + warp % 4 * kWarpColumns;
+  const int row = blockIdx.x * kTile + warp / 4 * kWarpRows,
+            column = blockIdx.y * kTile + warp % 4 * kWarpColumns;
 #pragma unroll
   for (int i = 0; i < kWarpRows / 16; ++i) {
 #pragma unroll
@@ -146,8 +150,8 @@ struct MatrixRows {
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
 extern "C" __device__ const int forward_shared = sizeof(StageStorage);
 extern "C" __global__ void __launch_bounds__(kThreads)
-    forward(Samples samples, long long first, const float* below, const float* W, float* z, float* a, int rows,
-            int n_in, int n_out) {
+    forward(Samples samples, long long first, const float* below, const float* W, float* z, float* a,
+            int rows, int n_in, int n_out) {
   const float* const base = below ? below : samples.x;
   WarpSums sums;
   tile_product(sums, operand<true>(LayerRows{samples, first, below, rows, n_in}, base, n_in),
@@ -174,19 +178,20 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   });
 }
 
-// Gradients of weights and their steps. The blocks of the first rows of W also sum the deltas themselves, stage by
-// stage, which is the gradient of the bias. `offset` is the layer's in the arena.
+// Gradients of weights and their steps. The blocks of the first rows of W also sum the deltas themselves,
+// stage by stage, which is the gradient of the bias. `offset` is the layer's in the arena.
 extern "C" __device__ const int update_shared = sizeof(StageStorage);
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const float* below, const float* delta, Parameters parameters,
-           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows, int n_in,
-           int n_out) {
+           long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,
+           int n_in, int n_out) {
   const float* const base = below ? below : samples.x;
   const bool has_bias = blockIdx.x == 0 && threadIdx.x < kTile;
   float bias_sum = 0;
   WarpSums sums;
   tile_product(sums, operand<false>(LayerRows{samples, first, below, rows, n_in}, base, n_in),
-               operand<false>(MatrixRows{delta, rows, n_out}, delta, n_out), rows, base, [&](const float* deltas) {
+               operand<false>(MatrixRows{delta, rows, n_out}, delta, n_out), rows, base,
+               [&](const float* deltas) {
                  if (!has_bias) return;
                  for (int i = 0; i < kDepth; ++i) {
                    bias_sum += Precision::round(deltas[i * kStrideByResult + threadIdx.x]);
@@ -198,6 +203,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   });
   const int j = blockIdx.y * kTile + threadIdx.x;
   if (has_bias && j < n_out) {
-    take_step(parameters, settings, constants, offset + static_cast<long long>(n_in) * n_out + j, bias_sum, true);
+    take_step(parameters, settings, constants, offset + static_cast<long long>(n_in) * n_out + j, bias_sum,
+              true);
   }
 }

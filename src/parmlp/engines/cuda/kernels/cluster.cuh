@@ -1,5 +1,5 @@
-// Thread-block clusters (compute capability 9.0): blocks that can read each other's shared memory. A cluster of
-// one block is a plain block, on every device.
+// Thread-block clusters (compute capability 9.0): blocks that can read each other's shared memory. A cluster
+// of one block is a plain block, on every device.
 #pragma once
 
 #include "real.cuh"
@@ -27,7 +27,8 @@ __device__ inline void cluster_sync() {
 #ifdef PARMLP_SIMULATED
     simulated_cluster_sync();
 #else
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
 #endif
   }
 }
@@ -39,7 +40,8 @@ __device__ inline const T* of_block(const T* own, int rank) {
 #ifdef PARMLP_SIMULATED
   const char* const base = static_cast<const char*>(simulated_shared(simulated_thread->cluster_rank));
   const auto offset = reinterpret_cast<const char*>(own) - base;
-  return reinterpret_cast<const T*>(static_cast<const char*>(simulated_shared(static_cast<unsigned>(rank))) + offset);
+  return reinterpret_cast<const T*>(static_cast<const char*>(simulated_shared(static_cast<unsigned>(rank))) +
+                                    offset);
 #else
   else {
     const T* theirs;

@@ -47,11 +47,11 @@ using Loss = PARMLP_LOSS<Output>;
 
 // What a network is trained on. Rows are visited by id; the other arrays have a row for each of x's.
 struct Samples {
-  const real* x;         // (n, features)
-  const int* row_ids;    // of the rows to visit, in order; null: 0, 1, ...
-  const real* y;         // (n, outputs), or null where there are labels
-  const int* labels;     // (n,)
-  const real* weights;   // (n,), or null for 1
+  const real* x;        // (n, features)
+  const int* row_ids;   // of the rows to visit, in order; null: 0, 1, ...
+  const real* y;        // (n, outputs), or null where there are labels
+  const int* labels;    // (n,)
+  const real* weights;  // (n,), or null for 1
   __device__ long long id(long long position) const { return row_ids ? row_ids[position] : position; }
   __device__ const real* row(long long position) const { return x + id(position) * kFeatures; }
   __device__ real target(long long id, int output) const {
@@ -78,8 +78,8 @@ __device__ real max_over_lanes(real value) {
   return value;
 }
 
-// Output activations of one row, in place of its z, by kLanes neighbouring threads of which this is `lane`. A row's
-// numbers are `stride` apart; a thread touches those of its own lane only.
+// Output activations of one row, in place of its z, by kLanes neighbouring threads of which this is `lane`. A
+// row's numbers are `stride` apart; a thread touches those of its own lane only.
 template <int kLanes>
 __device__ void activate_row(real* z, int stride, int lane) {
   if constexpr (kIsSoftmax<Output>) {
@@ -101,7 +101,8 @@ __device__ void activate_row(real* z, int stride, int lane) {
 // The last layer of one row: from z to activations (in place) and deltas. Returns the row's loss, times its
 // weight, in every lane.
 template <int kLanes>
-__device__ double output_row(const Samples& samples, long long position, real* z, real* delta, int stride, int lane) {
+__device__ double output_row(const Samples& samples, long long position, real* z, real* delta, int stride,
+                             int lane) {
   activate_row<kLanes>(z, stride, lane);
   const long long id = samples.id(position);
   const real weight = samples.weights ? samples.weights[id] : real(1);

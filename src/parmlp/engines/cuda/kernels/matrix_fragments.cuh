@@ -1,9 +1,10 @@
-// Products of small matrices by the 32 threads of a warp, in three precisions: on tensor cores with operands rounded
-// to tf32 or bf16, and in plain float32 arithmetic. All three leave the result in the same places, those of PTX's
-// mma.m16n8: of a 16 x 8 result thread (g, t) = (lane / 4, lane % 4) has rows g and g + 8, columns 2t and 2t + 1.
+// Products of small matrices by the 32 threads of a warp, in three precisions: on tensor cores with operands
+// rounded to tf32 or bf16, and in plain float32 arithmetic. All three leave the result in the same places,
+// those of PTX's mma.m16n8: of a 16 x 8 result thread (g, t) = (lane / 4, lane % 4) has rows g and g + 8,
+// columns 2t and 2t + 1.
 //
-// accumulate(sums, a, b) adds the product of a (16 kRows x kDepth) and b (kDepth x 8 kColumns), which are functions
-// a(row, k) and b(k, column) that read shared memory.
+// accumulate(sums, a, b) adds the product of a (16 kRows x kDepth) and b (kDepth x 8 kColumns), which are
+// functions a(row, k) and b(k, column) that read shared memory.
 #pragma once
 
 #include "real.cuh"
@@ -96,10 +97,12 @@ struct Tf32 {
   static __device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #ifdef PARMLP_SIMULATED
     simulated_mma<8>(
-        c, a, b, [](auto* all, int m, int k) { return float_of(all[m % 8 * 4 + k % 4].a[m / 8 + k / 4 * 2]); },
+        c, a, b,
+        [](auto* all, int m, int k) { return float_of(all[m % 8 * 4 + k % 4].a[m / 8 + k / 4 * 2]); },
         [](auto* all, int k, int n) { return float_of(all[n * 4 + k % 4].b[k / 4]); });
 #else
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
@@ -159,7 +162,8 @@ struct Bf16 {
         [&](auto* all, int m, int k) { return half(all[m % 8 * 4 + k % 8 / 2].a[m / 8 + k / 8 * 2], k); },
         [&](auto* all, int k, int n) { return half(all[n * 4 + k % 8 / 2].b[k / 8], k); });
 #else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif

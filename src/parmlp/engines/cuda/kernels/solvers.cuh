@@ -22,7 +22,8 @@ struct Parameters {
 
 struct Sgd {
   static constexpr int kMoments = 0;
-  static __device__ real update(const SolverSettings&, const StepConstants& step, real w, real g, real&, real&, bool) {
+  static __device__ real update(const SolverSettings&, const StepConstants& step, real w, real g, real&,
+                                real&, bool) {
     return w - step.learning_rate * g;
   }
 };
@@ -31,8 +32,8 @@ struct Sgd {
 template <bool kNesterov>
 struct SgdMomentum {
   static constexpr int kMoments = 1;
-  static __device__ real update(const SolverSettings& s, const StepConstants& step, real w, real g, real& v, real&,
-                                bool) {
+  static __device__ real update(const SolverSettings& s, const StepConstants& step, real w, real g, real& v,
+                                real&, bool) {
     const real change = step.learning_rate * g;
     v = s.momentum * v - change;
     return w + (kNesterov ? s.momentum * v - change : v);
@@ -44,8 +45,8 @@ struct SgdMomentum {
 template <bool kDecay>
 struct Adam {
   static constexpr int kMoments = 2;
-  static __device__ real update(const SolverSettings& s, const StepConstants& step, real w, real g, real& m, real& v,
-                                bool is_bias) {
+  static __device__ real update(const SolverSettings& s, const StepConstants& step, real w, real g, real& m,
+                                real& v, bool is_bias) {
     m = s.beta_1 * m + s.one_minus_beta_1 * g;
     v = s.beta_2 * v + s.one_minus_beta_2 * (g * g);
     if (kDecay && !is_bias) w = w * step.decay;

@@ -6,7 +6,8 @@
 
 constexpr int kSumThreads = 256;
 
-// Sum over the block's threads, in thread 0: each warp by lanes, then the warps one after the other.
+// Sum over the block's threads, in thread 0: each warp by lanes, then the warps one after the other. A kernel
+// does this once; a second sum would need a barrier before it writes per_warp again.
 template <int kThreads>
 __device__ double block_sum(double value, double* per_warp) {
   value = sum_over_lanes<32>(value);
@@ -16,7 +17,6 @@ __device__ double block_sum(double value, double* per_warp) {
   if (threadIdx.x == 0) {
     for (int warp = 0; warp < kThreads / 32; ++warp) total += per_warp[warp];
   }
-  __syncthreads();  // per_warp may be written again
   return total;
 }
 
@@ -44,14 +44,15 @@ extern "C" __global__ void __launch_bounds__(kSumThreads)
 // The loss of each minibatch, one block a step, from its rows' losses and its shares of the L2 term's sum.
 extern "C" __device__ const int step_losses_shared = sizeof(SumStorage);
 extern "C" __global__ void __launch_bounds__(kSumThreads)
-    step_losses(const double* row_losses, const double* penalties, int penalty_shares, const StepConstants* steps,
-                real alpha, double* losses, int batch_size, int rows) {
+    step_losses(const double* row_losses, const double* penalties, int penalty_shares,
+                const StepConstants* steps, real alpha, double* losses, int batch_size, int rows) {
   auto& s = shared_storage<SumStorage>();
   const long long step = blockIdx.x, first = step * batch_size;
   const int in_step = static_cast<int>(rows - first < batch_size ? rows - first : batch_size);
   double loss = 0, penalty = 0;
   for (int i = threadIdx.x; i < in_step; i += kSumThreads) loss += row_losses[first + i];
-  for (int i = threadIdx.x; i < penalty_shares; i += kSumThreads) penalty += penalties[step * penalty_shares + i];
+  for (int i = threadIdx.x; i < penalty_shares; i += kSumThreads)
+    penalty += penalties[step * penalty_shares + i];
   loss = block_sum<kSumThreads>(loss + 0.5 * alpha * penalty, s.per_warp);
   if (threadIdx.x == 0) losses[step] = loss * steps[step].inverse_weight;
 }
