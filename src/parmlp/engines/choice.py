@@ -104,7 +104,8 @@ def make_network(
         return GpuNetwork(team.device, model)
     if precision == "tf32":
         raise ValueError(
-            "precision='tf32' is for tensor cores: use engine='cuda', or precision 'full' or 'bf16'."
+            "precision='tf32' is for tensor cores: use engine='cuda', or precision='full' or "
+            "'bf16'."
         )
     return _core.Network(
         list(layer_units),

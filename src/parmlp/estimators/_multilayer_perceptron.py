@@ -325,9 +325,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "sample_weight sums to 0 over the rows held out for early stopping: remove rows of "
                 "weight 0, or increase validation_fraction."
             )
-        return train_rows, Validation(
-            X[held_out], self._make_score(targets.values[held_out], w)
-        )
+        return train_rows, Validation(X[held_out], self._make_score(targets.values[held_out], w))
 
     def _rows_per_batch(self, n_rows: int) -> int:
         if self.batch_size == "auto":

@@ -166,9 +166,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
         _report_divergence(estimator, run)
 
 
-def _record(
-    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult
-) -> None:
+def _record(estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult) -> None:
     estimator.n_iter_ += 1
     estimator.loss_ = result.loss
     estimator.t_ += run.rows.n_rows

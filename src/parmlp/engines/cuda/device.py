@@ -17,7 +17,7 @@ _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_*
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 _MOST_SHARED_BYTES = 97
 
-# What a kernel takes: a buffer, a place in one, an int, a structure by value, or None for a null pointer.
+# What a kernel takes: a buffer, a place in one, an int, a structure by value, or None for null.
 Argument: TypeAlias = "Memory | ctypes._SimpleCData[Any] | ctypes.Structure | int | None"
 
 
@@ -223,8 +223,8 @@ class Device:
         assert pointer.value is not None
         buffer = (ctypes.c_ubyte * nbytes).from_address(pointer.value)
         weakref.finalize(buffer, self.driver.status, "cuMemFreeHost", pointer).atexit = False
-        array = np.frombuffer(buffer, dtype=dtype, count=int(np.prod(shape)))
-        return array.reshape(shape)
+        array: NDArray[Any] = np.ndarray(shape, dtype, buffer=memoryview(buffer))
+        return array
 
     def upload(
         self, memory: Memory, array: NDArray[Any], offset: int = 0, stream: Stream | None = None
@@ -308,9 +308,7 @@ class Device:
     def capture(self) -> Iterator[list[Graph]]:
         """Within the context launches are recorded, not run; the list gets the graph at its end."""
         result: list[Graph] = []
-        self.driver.call(
-            "cuStreamBeginCapture_v2", self.stream.handle, api.CAPTURE_THREAD_LOCAL
-        )
+        self.driver.call("cuStreamBeginCapture_v2", self.stream.handle, api.CAPTURE_THREAD_LOCAL)
         captured = c_void_p()
         try:
             yield result

@@ -23,9 +23,7 @@ _OUT_OF_MEMORY = 2
 _NO_DEVICE = 100
 _NO_BINARY = 209
 # after these the process's context is lost and every later call fails too
-_FATAL = {214: "uncorrectable memory error", 700: "illegal address", 702: "timeout"} | {
-    code: "fault in a kernel" for code in (714, 715, 716, 717, 718, 719)
-}
+_FATAL = {214, 700, 702, 714, 715, 716, 717, 718, 719}
 
 CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES

@@ -321,7 +321,9 @@ class Network:
             "alpha": s["alpha"],
         }
         fields = [(name, real) for name in values]
-        return type("SolverSettings", (ctypes.Structure,), {"_fields_": fields})(*values.values())
+        structure = type("SolverSettings", (ctypes.Structure,), {"_fields_": fields})
+        settings: ctypes.Structure = structure(*values.values())
+        return settings
 
     def _step_constants(self, weights: NDArray[np.float64], learning_rate: float) -> Array:
         """Return StepConstants for steps whose minibatches have these sums of sample weights."""
@@ -473,9 +475,10 @@ class Network:
         # All that a launch holds is in this key. The first such epoch is launched kernel by kernel,
         # since it may be the only one; the second is captured.
         buffers = (epoch.constants, epoch.row_losses, epoch.penalties)
-        key = b"".join(map(bytes, (samples, epoch.parameters, epoch.settings))) + repr(
-            ([memory.address for memory in buffers], epoch.batch_size, epoch.rows)
-        ).encode()
+        key = (
+            b"".join(map(bytes, (samples, epoch.parameters, epoch.settings)))
+            + repr(([memory.address for memory in buffers], epoch.batch_size, epoch.rows)).encode()
+        )
         graph = None
         if self._graph is not None and self._graph[0] == key:
             graph = self._graph[1]
@@ -571,7 +574,7 @@ class Network:
 
 
 class _StreamSlot:
-    """Room for some rows with their targets and weights, here in pinned memory and on the device."""
+    """Room for some rows with targets and weights, in pinned memory and on the device."""
 
     def __init__(
         self, device: Device, rows: int, X: Rows, y: Array, sample_weight: Array | None

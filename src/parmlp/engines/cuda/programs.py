@@ -293,7 +293,10 @@ class LayerwiseProgram(Program):
         """Queue the output activations of rows from position ``first`` on; return where they go."""
         self._forward(samples, first, rows, parameters)
         self.device.launch(
-            self.kernel("activate_rows"), self._row_grid(rows), self.row_threads, [self._z[-1], rows]
+            self.kernel("activate_rows"),
+            self._row_grid(rows),
+            self.row_threads,
+            [self._z[-1], rows],
         )
         return self._z[-1]
 
@@ -507,9 +510,7 @@ class Persistent(Program):
         return numbers * model.itemsize
 
     @classmethod
-    def cluster_blocks(
-        cls, device: Device, model: Model, solver: str, max_rows: int
-    ) -> int | None:
+    def cluster_blocks(cls, device: Device, model: Model, solver: str, max_rows: int) -> int | None:
         """Return how many blocks a step is split over: the fewest with enough room and no more
         than ``_FLOPS_PER_BLOCK`` each, else the most there can be; None where nothing fits."""
         most = WIDEST_CLUSTER if device.capability >= (9, 0) else 1
