@@ -65,6 +65,7 @@ def make_team(
 
 def make_network(
     team: Team,
+    *,
     layer_units: Sequence[int],
     hidden_activation: str,
     out_activation: str,

@@ -214,8 +214,8 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.precision != "full" and self.dtype == "float64":
             raise ValueError(
-                f"precision='{self.precision}' trains float32 weights, but dtype is 'float64': use dtype='auto' "
-                "or 'float32', or precision='full'."
+                f"precision='{self.precision}' trains float32 weights, but dtype is 'float64': use "
+                "dtype='auto' or 'float32', or precision='full'."
             )
 
     def _weights_to_continue(self, hidden: list[int]) -> Weights:

@@ -29,13 +29,13 @@ class NetworkKind:
         """Return a team's network of this kind; its weights are still to be set."""
         return make_network(
             team,
-            self.layer_units,
-            core_activation(self.activation),
-            core_activation(self.out_activation),
-            self.loss,
-            self.dtype,
-            self.leaky_relu_slope,
-            self.precision,
+            layer_units=self.layer_units,
+            hidden_activation=core_activation(self.activation),
+            out_activation=core_activation(self.out_activation),
+            loss=self.loss,
+            dtype=self.dtype,
+            leaky_relu_slope=self.leaky_relu_slope,
+            precision=self.precision,
         )
 
 

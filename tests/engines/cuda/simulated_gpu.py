@@ -1,4 +1,4 @@
-"""A GPU for the tests: the engine's own code over simulator/driver.cpp, which stands in for libcuda.so."""
+"""A GPU for the tests: the engine's own code over simulator/driver.cpp in libcuda.so's place."""
 
 import ctypes
 import hashlib
@@ -13,6 +13,7 @@ from parmlp.engines.cuda.driver import Driver
 
 SIMULATOR = Path(__file__).parent / "simulator"
 CXX = (*os.environ.get("CXX", "g++").split(), "-std=c++20", "-O1", "-g1", "-fPIC", "-shared")
+WARNINGS = ("-Wall", "-Wextra", "-Wno-unknown-pragmas")
 MEMORY = 1 << 30
 
 
@@ -45,11 +46,10 @@ class SimulatedCompiler:
             for name, header in self.headers.items():
                 (folder / name).write_text(header)
             (folder / "main.cpp").write_text(text)
+            shim = SIMULATOR / "cuda_shim.h"
             subprocess.run(
-                [*CXX, "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-include", SIMULATOR / "cuda_shim.h",
-                 folder / "main.cpp", "-o", library],
-                check=True,
-            )  # fmt: skip
+                [*CXX, *WARNINGS, "-include", shim, folder / "main.cpp", "-o", library], check=True
+            )
         return bytes(library)
 
 

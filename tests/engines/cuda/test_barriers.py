@@ -1,4 +1,4 @@
-"""Every barrier and every wait in the kernels is needed: without any one of them a test turns red."""
+"""Every barrier and wait in the kernels is needed: without any one of them a test turns red."""
 
 import re
 from collections.abc import Iterator

@@ -137,7 +137,7 @@ def test_a_missing_compiler_names_the_extra(
 
 def test_a_forked_child_is_told_to_spawn(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
     monkeypatch.setattr(team, "_find_device", lambda: (-1, device))
-    with pytest.raises(EngineUnavailableError, match="forked.*spawn"):
+    with pytest.raises(EngineUnavailableError, match=r"forked.*spawn"):
         team.find_device()
 
 

@@ -61,7 +61,7 @@ def text_of(
         (SMALL, "elu", "identity", "squared_error", "Adam<true>", "float64"),
     ],
 )
-def test_every_rung_compiles(
+def test_every_rung_compiles(  # noqa: PLR0917 (a fixture or a parameter each)
     simulator: Simulator,
     nvrtc: Nvrtc,
     rung: str,
@@ -75,13 +75,16 @@ def test_every_rung_compiles(
 ) -> None:
     model = Model(units, hidden, out, loss, dtype, 0.01, "full")
     capability = (9, 0) if architecture == "sm_90a" else (8, 0)
-    try:
-        source, kernels = text_of(simulator, LADDER[rung], model, solver, capability)
-    except ValueError as error:
-        # what a rung does not take it says itself; such a network is another rung's
-        assert "do not fit" in str(error) or "computes in float32" in str(error)
-        assert rung in ("persistent", "fused", "tensor-cores")
+    program = LADDER[rung]
+    if rung == "tensor-cores" and dtype == "float64":
+        with pytest.raises(ValueError, match="computes in float32"):
+            text_of(simulator, program, model, solver, capability)
         return
+    if rung == "persistent" and (units == WIDE or (units == PAPER and capability < (9, 0))):
+        with pytest.raises(ValueError, match="do not fit"):
+            text_of(simulator, program, model, solver, capability)
+        return
+    source, kernels = text_of(simulator, program, model, solver, capability)
     cubin = nvrtc.cubin(source, architecture)
     assert cubin.startswith(b"\x7fELF")
     for kernel in kernels:

@@ -281,6 +281,7 @@ class Device:
         grid: tuple[int, int],
         threads: int,
         arguments: Sequence[Argument],
+        *,
         cluster: int = 1,
         stream: Stream | None = None,
     ) -> None:

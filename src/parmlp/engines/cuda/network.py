@@ -337,7 +337,7 @@ class Network:
 
     # ---------------------------------------------------------------------------------- training
 
-    def train_epoch(
+    def train_epoch(  # noqa: PLR0917 (as _core.Network has it)
         self,
         team: Any,
         X: Rows,
@@ -350,11 +350,13 @@ class Network:
     ) -> EpochResult:
         """Take a step for each minibatch of the rows ``order``; all of them, in order, if None."""
         del team
-        self._check(X, y, order, sample_weight, batch_size, schedule)
+        self._check(X, y, order, sample_weight, batch_size=batch_size, schedule=schedule)
         with self._lock:
             self._device.make_current()
             start = time.perf_counter()
-            loss = self._train_epoch(X, y, order, sample_weight, batch_size, learning_rate)
+            loss = self._train_epoch(
+                X, y, order, sample_weight, batch_size=batch_size, learning_rate=learning_rate
+            )
             return EpochResult(loss=loss, seconds=time.perf_counter() - start)
 
     def _check(
@@ -363,6 +365,7 @@ class Network:
         y: Array,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
+        *,
         batch_size: int,
         schedule: str,
     ) -> None:
@@ -412,6 +415,7 @@ class Network:
         y: Array,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
+        *,
         batch_size: int,
         learning_rate: float,
     ) -> float:
@@ -437,9 +441,9 @@ class Network:
         )
         x = X.resident(self._device)
         if x is None:
-            self._run_streaming(program, epoch, X, y, order, sample_weight)
+            self._run_streaming(program, epoch, X, y, order=order, sample_weight=sample_weight)
         else:
-            self._run_resident(program, epoch, x, y, order, sample_weight)
+            self._run_resident(program, epoch, x, y, order=order, sample_weight=sample_weight)
         losses = np.empty(steps, np.float64)
         on_device = self._scratch.get("losses", losses.nbytes)
         program.queue_losses(epoch, on_device)
@@ -455,6 +459,7 @@ class Network:
         epoch: Epoch,
         x: Memory,
         y: Array,
+        *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
     ) -> None:
@@ -498,6 +503,7 @@ class Network:
         epoch: Epoch,
         X: Rows,
         y: Array,
+        *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
     ) -> None:
