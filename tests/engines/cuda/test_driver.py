@@ -171,7 +171,7 @@ def test_memory_is_given_back(simulator: Simulator, device: Device) -> None:
     assert simulator.counters().memory_used == before
 
 
-def test_a_fault_ends_the_gpu_for_this_process(device: Device) -> None:
+def test_a_fault_ends_the_gpu_for_this_process(simulator: Simulator, device: Device) -> None:
     network = start(device)
     program = network._predicting(1)
     device.launch(program.kernel("find_nonfinite"), (1, 1), 256, [ctypes.c_ulonglong(16), None])

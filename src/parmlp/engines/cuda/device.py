@@ -42,7 +42,7 @@ class Memory:
         driver.call("cuMemAlloc_v2", byref(pointer), max(nbytes, 1))
         self.address = pointer.value
         self.nbytes = nbytes
-        weakref.finalize(self, driver.status, "cuMemFree_v2", self.address).atexit = False
+        weakref.finalize(self, driver.release, "cuMemFree_v2", self.address).atexit = False
 
     def at(self, offset: int) -> c_ulonglong:
         """Return the place ``offset`` bytes into this memory, as a kernel's argument."""
@@ -73,7 +73,7 @@ class Event:
         self._driver = driver
         self.handle = c_void_p()
         driver.call("cuEventCreate", byref(self.handle), api.DISABLE_TIMING)
-        weakref.finalize(self, driver.status, "cuEventDestroy_v2", self.handle).atexit = False
+        weakref.finalize(self, driver.release, "cuEventDestroy_v2", self.handle).atexit = False
 
     def record(self, stream: Stream) -> None:
         """Mark the end of what is queued in ``stream`` now."""
@@ -110,16 +110,14 @@ class Module:
         self._device = device
         self.handle = c_void_p()
         device.driver.call("cuModuleLoadData", byref(self.handle), c_char_p(image))
-        weakref.finalize(self, device.driver.status, "cuModuleUnload", self.handle).atexit = False
+        weakref.finalize(self, device.driver.release, "cuModuleUnload", self.handle).atexit = False
 
-    def constant(self, name: str, default: int) -> int:
-        """Return the value of an ``int`` variable of the program, or ``default`` without it."""
+    def constant(self, name: str) -> int:
+        """Return the value of an ``int`` variable of the program."""
         pointer, nbytes = c_ulonglong(), c_size_t()
-        status = self._device.driver.status(
+        self._device.driver.call(
             "cuModuleGetGlobal_v2", byref(pointer), byref(nbytes), self.handle, name.encode()
         )
-        if status:
-            return default
         value = c_int()
         stream = self._device.stream
         self._device.driver.call(
@@ -130,7 +128,7 @@ class Module:
 
     def kernel(self, name: str) -> Kernel:
         """Return a kernel; its shared memory is what the program's ``<name>_shared`` says."""
-        return Kernel(self._device.driver, self, name, self.constant(f"{name}_shared", 0))
+        return Kernel(self._device.driver, self, name, self.constant(f"{name}_shared"))
 
 
 class Graph:
@@ -143,7 +141,7 @@ class Graph:
             driver.call("cuGraphInstantiateWithFlags", byref(self.handle), captured, 0)
         finally:
             driver.call("cuGraphDestroy", captured)
-        weakref.finalize(self, driver.status, "cuGraphExecDestroy", self.handle).atexit = False
+        weakref.finalize(self, driver.release, "cuGraphExecDestroy", self.handle).atexit = False
 
     def launch(self, stream: Stream) -> None:
         """Queue all of it."""
@@ -178,7 +176,7 @@ class Device:
         handle, context = c_int(), c_void_p()
         driver.call("cuDeviceGet", byref(handle), ordinal)
         driver.call("cuDevicePrimaryCtxRetain", byref(context), handle)
-        self._context = context
+        driver.context = context
         self.make_current()
         name = create_string_buffer(100)
         driver.call("cuDeviceGetName", name, len(name), handle)
@@ -201,7 +199,7 @@ class Device:
 
     def make_current(self) -> None:
         """Let the calling thread use this device; every thread that does must call it."""
-        self.driver.call("cuCtxSetCurrent", self._context)
+        self.driver.call("cuCtxSetCurrent", self.driver.context)
 
     # ------------------------------------------------------------------------------------ memory
 
@@ -222,7 +220,7 @@ class Device:
         self.driver.call("cuMemHostAlloc", byref(pointer), nbytes, 0)
         assert pointer.value is not None
         buffer = (ctypes.c_ubyte * nbytes).from_address(pointer.value)
-        weakref.finalize(buffer, self.driver.status, "cuMemFreeHost", pointer).atexit = False
+        weakref.finalize(buffer, self.driver.release, "cuMemFreeHost", pointer).atexit = False
         array: NDArray[Any] = np.ndarray(shape, dtype, buffer=memoryview(buffer))
         return array
 

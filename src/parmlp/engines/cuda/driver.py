@@ -122,7 +122,14 @@ class Driver:
     Parameters
     ----------
     library : ctypes.CDLL
+
+    Attributes
+    ----------
+    context : c_void_p
+        What a device's user makes current in each thread.
     """
+
+    context = c_void_p()
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._functions: dict[str, Callable[..., int]] = {}
@@ -152,6 +159,11 @@ class Driver:
     def status(self, name: str, *arguments: Any) -> int:
         """Call a function of the driver and return its status, 0 for success."""
         return self._functions[name](*arguments)
+
+    def release(self, name: str, handle: Any) -> None:
+        """Call a function that frees something, from whatever thread collects garbage."""
+        self._functions["cuCtxSetCurrent"](self.context)
+        self._functions[name](handle)
 
     def _error(self, function: str, status: int) -> CudaError:
         name, text = c_char_p(), c_char_p()

@@ -14,11 +14,11 @@ from scipy import sparse
 from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Stream
 from parmlp.engines.cuda.programs import (
     LADDER,
+    DoesNotFitError,
     Epoch,
     LayerwiseProgram,
     Model,
     Parameters,
-    Persistent,
     Program,
     Samples,
     TiledWithoutConflicts,
@@ -130,7 +130,7 @@ class Network:
     device : Device
     model : Model
     rung : str, optional
-        A name of ``LADDER``; default: what :func:`choose_rung` says.
+        A name of ``LADDER``; default: the first that fits of those of :func:`choose_rungs`.
 
     Notes
     -----
@@ -539,11 +539,18 @@ class Network:
 
     def _training(self, max_rows: int) -> Program:
         if self._trainer is None or self._trainer.max_rows < max_rows:
-            rung = self._rung or choose_rung(self._device, self._model, max_rows)
+            rungs = [self._rung] if self._rung else choose_rungs(self._model, max_rows)
             self._trainer = self._graph = None  # its memory first
-            self._trainer = LADDER[rung](
-                self._device, self._model, self._solver["functor"], max_rows
-            )
+            for rung in rungs:
+                try:
+                    self._trainer = LADDER[rung](
+                        self._device, self._model, self._solver["functor"], max_rows
+                    )
+                    break
+                except DoesNotFitError:
+                    if rung == rungs[-1]:
+                        raise
+        assert self._trainer is not None
         return self._trainer
 
     # -------------------------------------------------------------------------------- prediction
@@ -624,20 +631,17 @@ class _StreamSlot:
         samples.weights = addresses.get("weights", 0)
 
 
-def choose_rung(device: Device, model: Model, max_rows: int) -> str:
-    """Return the name of the rung that trains a model.
+def choose_rungs(model: Model, max_rows: int) -> list[str]:
+    """Return the names of the rungs to train a model with, the best first; the last one fits.
 
-    Rounded operands are for tensor cores. Otherwise small networks stay on chip for a whole epoch,
-    if they fit, and the others take large tiles (in float64, small ones).
+    Rounded operands are for tensor cores. Otherwise networks with small steps stay on chip for a
+    whole epoch, if they fit, and the others take large tiles (in float64, small ones).
     """
     if model.precision != "full":
-        return "tensor-cores"
-    if (
-        max_rows * model.flops_per_row <= _PERSISTENT_FLOPS
-        and Persistent.cluster_blocks(device, model, "Adam<false>", max_rows) is not None
-    ):
-        return "persistent"
-    return "tensor-cores" if model.dtype == "float32" else "tiled-without-conflicts"
+        return ["tensor-cores"]
+    by_layers = "tensor-cores" if model.dtype == "float32" else "tiled-without-conflicts"
+    small = max_rows * model.flops_per_row <= _PERSISTENT_FLOPS
+    return ["persistent", by_layers] if small else [by_layers]
 
 
 def _batch_weights(

@@ -165,6 +165,10 @@ class Epoch:
         return first, min(self.batch_size, self.rows - first)
 
 
+class DoesNotFitError(ValueError):
+    """A model that a rung cannot train; another one can."""
+
+
 class Program(ABC):
     """A rung: kernels compiled for a model and a solver, and the buffers they work in.
 
@@ -403,7 +407,7 @@ class Fused(Program):
         hidden = max(1, units - model.layer_units[-1])
         self._activations = device.allocate(hidden * max_rows * model.itemsize)
         self._deltas = device.allocate(units * max_rows * model.itemsize)
-        self._tiles = self.module.constant("update_tiles", 0)
+        self._tiles = self.module.constant("update_tiles")
 
     @staticmethod
     def row_tile(device: Device, model: Model) -> int:
@@ -419,7 +423,7 @@ class Fused(Program):
     def constants(self) -> dict[str, object]:
         rows = self.row_tile(self.device, self.model)
         if rows == 0:
-            raise ValueError(f"layers of {self.model.layer_units} units do not fit rung 3")
+            raise DoesNotFitError(f"layers of {self.model.layer_units} units do not fit rung 3")
         return {"ROW_TILE": rows}
 
     @property
@@ -483,13 +487,20 @@ class Persistent(Program):
     blocks: ClassVar[int | None] = None
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
-        blocks = self.blocks or self.cluster_blocks(device, model, solver, max_rows)
-        if blocks is None:
-            raise ValueError(f"layers of {model.layer_units} units do not fit rung 4")
-        self._blocks = blocks
-        super().__init__(device, model, solver, max_rows)
-        if blocks > PORTABLE_CLUSTER:
-            self.kernel("train_steps").allow_wide_clusters(device.driver)
+        sizes = (
+            [self.blocks] if self.blocks else self.cluster_sizes(device, model, solver, max_rows)
+        )
+        for blocks in sizes:
+            self._blocks = blocks
+            super().__init__(device, model, solver, max_rows)
+            kernel = self.kernel("train_steps")
+            if blocks > PORTABLE_CLUSTER:
+                kernel.allow_wide_clusters(device.driver)
+            # a GPU may have fewer multiprocessors side by side than its generation's clusters take
+            if blocks == 1 or device.runs_cluster(kernel, self.threads, blocks):
+                return
+            self._kernels.clear()
+        raise DoesNotFitError(f"layers of {model.layer_units} units do not fit rung 4")
 
     @staticmethod
     def shared_bytes(model: Model, solver: str, max_rows: int, blocks: int) -> int:
@@ -510,19 +521,23 @@ class Persistent(Program):
         return numbers * model.itemsize
 
     @classmethod
-    def cluster_blocks(cls, device: Device, model: Model, solver: str, max_rows: int) -> int | None:
-        """Return how many blocks a step is split over: the fewest with enough room and no more
-        than ``_FLOPS_PER_BLOCK`` each, else the most there can be; None where nothing fits."""
+    def cluster_sizes(cls, device: Device, model: Model, solver: str, max_rows: int) -> list[int]:
+        """Return into how many blocks a step can be split, the best number first.
+
+        That is the fewest with enough room and no more than ``_FLOPS_PER_BLOCK`` each, else the
+        most. Empty where nothing fits.
+        """
         most = WIDEST_CLUSTER if device.capability >= (9, 0) else 1
         sizes = [
             blocks
-            for blocks in (1, 2, 4, 8, 16)
+            for blocks in (16, 8, 4, 2, 1)
             if blocks <= most
             and cls.shared_bytes(model, solver, max_rows, blocks) <= device.shared_bytes
         ]
         flops = max_rows * model.flops_per_row
         light = [blocks for blocks in sizes if flops <= blocks * _FLOPS_PER_BLOCK]
-        return min(light) if light else max(sizes, default=None)
+        best = min(light) if light else max(sizes, default=0)
+        return sorted(sizes, key=lambda blocks: blocks != best)
 
     def constants(self) -> dict[str, object]:
         return {
@@ -571,7 +586,7 @@ class TensorCores(LayerwiseProgram):
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
         if model.dtype != "float32":
-            raise ValueError(f"rung 5 computes in float32, got {model.dtype}")
+            raise DoesNotFitError(f"rung 5 computes in float32, got {model.dtype}")
         # Not measured. A large tile does more with what it loads, as long as there are enough of
         # them to keep every multiprocessor busy.
         large_tiles = -(-max_rows // 128) * -(-max(model.layer_units[1:]) // 128)

@@ -665,12 +665,6 @@ CUresult cuModuleGetGlobal_v2(CUdeviceptr* pointer, size_t* bytes, CUmodule modu
   return *pointer = address, CUDA_SUCCESS;
 }
 
-CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t* offset, size_t* bytes) {
-  *bytes = reinterpret_cast<Kernel*>(function)->parameter(index);
-  *offset = 0;
-  return *bytes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   auto* kernel = reinterpret_cast<Kernel*>(function);
   if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {

@@ -7,6 +7,7 @@
 constexpr int kThreads = 128;
 
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
+SHARED_BYTES(forward, 0);
 extern "C" __global__ void __launch_bounds__(kThreads)
     forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows,
             int n_in, int n_out) {
@@ -21,6 +22,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // Output activations, deltas and losses: one thread a row.
+SHARED_BYTES(output_rows, 0);
 extern "C" __global__ void __launch_bounds__(kThreads)
     output_rows(Samples samples, long long first, real* z, real* delta, double* row_losses, int rows) {
   const int i = blockIdx.x * kThreads + threadIdx.x;
@@ -30,12 +32,14 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // The same without targets, for predictions.
+SHARED_BYTES(activate_rows, 0);
 extern "C" __global__ void __launch_bounds__(kThreads) activate_rows(real* z, int rows) {
   const int i = blockIdx.x * kThreads + threadIdx.x;
   if (i < rows) activate_row<1>(z + static_cast<long long>(i) * kOutputs, 1, 0);
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
+SHARED_BYTES(backward, 0);
 extern "C" __global__ void __launch_bounds__(kThreads)
     backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows,
              int n_in, int n_out) {
@@ -51,6 +55,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 
 // Gradient of one weight, or of a bias (the last row of W), and its step. `offset` is the layer's in the
 // arena.
+SHARED_BYTES(update, 0);
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const real* below, const real* delta, Parameters parameters,
            long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,

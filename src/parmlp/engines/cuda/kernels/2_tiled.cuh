@@ -49,7 +49,7 @@ __device__ inline Place own_place() {
 }
 
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
-extern "C" __device__ const int forward_shared = sizeof(Tiles);
+SHARED_BYTES(forward, sizeof(Tiles));
 extern "C" __global__ void __launch_bounds__(kThreads)
     forward(Samples samples, long long first, const real* below, const real* W, real* z, real* a, int rows,
             int n_in, int n_out) {
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
-extern "C" __device__ const int backward_shared = sizeof(Tiles);
+SHARED_BYTES(backward, sizeof(Tiles));
 extern "C" __global__ void __launch_bounds__(kThreads)
     backward(const real* delta, const real* W, const real* z, const real* a, real* delta_below, int rows,
              int n_in, int n_out) {
@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // Gradients of weights and their steps. A bias is the weight of an input that is always 1: the last row of W.
-extern "C" __device__ const int update_shared = sizeof(Tiles);
+SHARED_BYTES(update, sizeof(Tiles));
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const real* below, const real* delta, Parameters parameters,
            long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,

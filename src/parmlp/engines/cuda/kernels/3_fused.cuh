@@ -37,7 +37,7 @@ __device__ void multiply_rows(const real* rows, Weight weight, Store store) {
 
 // Activations and deltas of all rows: `activations` and `deltas` hold (rows, units) of one layer after the
 // other.
-extern "C" __device__ const int train_rows_shared = sizeof(RowStorage);
+SHARED_BYTES(train_rows, sizeof(RowStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     train_rows(Samples samples, long long first, const real* parameters, real* activations, real* deltas,
                double* row_losses, int rows, int max_rows) {
@@ -124,10 +124,10 @@ __device__ inline constexpr int first_tile(int layer) {
   return tiles;
 }
 
-extern "C" __device__ const int update_tiles = first_tile(kLayers);
+HOST_CONSTANT(update_tiles, first_tile(kLayers));
 
 // Gradients of one tile of weights and their steps. A bias is the weight of an input that is always 1.
-extern "C" __device__ const int update_weights_shared = sizeof(UpdateStorage);
+SHARED_BYTES(update_weights, sizeof(UpdateStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     update_weights(Samples samples, long long first, const real* activations, const real* deltas,
                    Parameters parameters, SolverSettings settings, const StepConstants* steps,

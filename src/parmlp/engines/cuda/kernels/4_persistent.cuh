@@ -120,7 +120,7 @@ __device__ inline void fetch_rows(const Samples& samples, long long first, int r
   copy_async_commit();
 }
 
-extern "C" __device__ const int train_steps_shared = sizeof(ClusterStorage);
+SHARED_BYTES(train_steps, sizeof(ClusterStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     train_steps(Samples samples, Parameters parameters, SolverSettings settings, const StepConstants* steps,
                 double* row_losses, double* penalties, int first_step, int end_step, int batch_size,

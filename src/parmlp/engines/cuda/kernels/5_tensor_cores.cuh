@@ -148,7 +148,7 @@ struct MatrixRows {
 };
 
 // z = a W + b and f(z), for all rows. The first layer's a is x, by row id; the last one's f is output_rows'.
-extern "C" __device__ const int forward_shared = sizeof(StageStorage);
+SHARED_BYTES(forward, sizeof(StageStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     forward(Samples samples, long long first, const float* below, const float* W, float* z, float* a,
             int rows, int n_in, int n_out) {
@@ -165,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // delta of the layer below = (delta W^T) f'(z), z and a being that layer's.
-extern "C" __device__ const int backward_shared = sizeof(StageStorage);
+SHARED_BYTES(backward, sizeof(StageStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     backward(const float* delta, const float* W, const float* z, const float* a, float* delta_below, int rows,
              int n_in, int n_out) {
@@ -180,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 
 // Gradients of weights and their steps. The blocks of the first rows of W also sum the deltas themselves,
 // stage by stage, which is the gradient of the bias. `offset` is the layer's in the arena.
-extern "C" __device__ const int update_shared = sizeof(StageStorage);
+SHARED_BYTES(update, sizeof(StageStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     update(Samples samples, long long first, const float* below, const float* delta, Parameters parameters,
            long long offset, SolverSettings settings, const StepConstants* steps, int step, int rows,

@@ -6,6 +6,7 @@
 constexpr int kRowThreads = 128;  // of kernels that give a warp to each row
 
 // Output activations, deltas and losses: one warp a row.
+SHARED_BYTES(output_rows, 0);
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     output_rows(Samples samples, long long first, real* z, real* delta, double* row_losses, int rows) {
   const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32, lane = threadIdx.x % 32;
@@ -16,6 +17,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
 }
 
 // The same without targets, for predictions.
+SHARED_BYTES(activate_rows, 0);
 extern "C" __global__ void __launch_bounds__(kRowThreads) activate_rows(real* z, int rows) {
   const int i = (blockIdx.x * kRowThreads + threadIdx.x) / 32;
   if (i < rows) activate_row<32>(z + static_cast<long long>(i) * kOutputs, 1, threadIdx.x % 32);

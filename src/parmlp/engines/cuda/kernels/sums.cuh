@@ -25,7 +25,7 @@ struct SumStorage {
 };
 
 // Sum of the squares of all weights, biases apart, before step `step` changes them: one block's share each.
-extern "C" __device__ const int square_sums_shared = sizeof(SumStorage);
+SHARED_BYTES(square_sums, sizeof(SumStorage));
 extern "C" __global__ void __launch_bounds__(kSumThreads)
     square_sums(const real* parameters, double* penalties, int step) {
   auto& s = shared_storage<SumStorage>();
@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(kSumThreads)
 }
 
 // The loss of each minibatch, one block a step, from its rows' losses and its shares of the L2 term's sum.
-extern "C" __device__ const int step_losses_shared = sizeof(SumStorage);
+SHARED_BYTES(step_losses, sizeof(SumStorage));
 extern "C" __global__ void __launch_bounds__(kSumThreads)
     step_losses(const double* row_losses, const double* penalties, int penalty_shares,
                 const StepConstants* steps, real alpha, double* losses, int batch_size, int rows) {
@@ -58,6 +58,7 @@ extern "C" __global__ void __launch_bounds__(kSumThreads)
 }
 
 // Sets *found where a parameter is NaN or infinite. Threads that find one all write the same.
+SHARED_BYTES(find_nonfinite, 0);
 extern "C" __global__ void __launch_bounds__(kSumThreads) find_nonfinite(const real* parameters, int* found) {
   for (long long i = blockIdx.x * kSumThreads + threadIdx.x; i < kParameters; i += gridDim.x * kSumThreads) {
     const real w = parameters[i];
