@@ -16,6 +16,8 @@ UNITS = (7, 35, 6, 3)
 ROWS, BATCH_SIZE, EPOCHS = 45, 16, 2  # the last minibatch is short
 LEARNING_RATE, ALPHA, SLOPE = 0.02, 0.05, 0.15
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+# bf16: against a reference that rounds as well, but where sums differ by a bit the rounding may too
+ROUNDED_TOLERANCE = 3e-3
 
 SOLVER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("sgd", {"momentum": 0.0, "nesterov": False}),
@@ -56,6 +58,7 @@ def check_training(
     out_activation: str = "softmax",
     solver_case: str = "sgd-nesterov",
     alpha: float = ALPHA,
+    precision: str = "full",
     weighted: bool = False,
     shuffled: bool = True,
     units: tuple[int, ...] = UNITS,
@@ -74,18 +77,21 @@ def check_training(
     w = rng.uniform(0.2, 2.0, size=rows).astype(dtype) if weighted else None
     solver_name, settings = SOLVER_CASES[solver_case]
 
-    model = Model(units, hidden_activation, out_activation, loss, dtype, SLOPE, "full")
+    model = Model(units, hidden_activation, out_activation, loss, dtype, SLOPE, precision)
     network = Network(device, model, rung)
     network.set_parameters(coefs, intercepts)
     network.set_solver(solver_name, alpha=alpha, **{**DEFAULTS, **settings})
     on_device = Rows(X)
 
-    plain = Reference(coefs, intercepts, hidden_activation, out_activation, loss, alpha, SLOPE)
+    plain = Reference(
+        coefs, intercepts, hidden_activation, out_activation, loss, alpha, SLOPE,
+        "bf16" if precision == "bf16" else "full",
+    )  # fmt: skip
     solver = SOLVERS[solver_name](plain.params, **settings)
     one_hot = np.eye(units[-1])[y] if y.ndim == 1 else y
     targets = y if y.ndim == 1 else y.astype(dtype)
 
-    tolerance = TOLERANCE[dtype]
+    tolerance = TOLERANCE[dtype] if precision == "full" else ROUNDED_TOLERANCE
     for _ in range(epochs):
         order = rng.permutation(rows).astype(np.int64) if shuffled else None
         result = network.train_epoch(
@@ -133,3 +139,17 @@ def test_losses(
 @pytest.mark.parametrize("solver_case", SOLVER_CASES)
 def test_solvers(device: Device, rng: np.random.Generator, solver_case: str, rung: str) -> None:
     check_training(device, rng, rung, solver_case=solver_case, shuffled=False)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("rung", ["persistent", "tensor-cores"])
+def test_rounded_operands(
+    device: Device, rng: np.random.Generator, rung: str, precision: str
+) -> None:
+    for units in (UNITS, (20, 64, 12)):
+        check_training(device, rng, rung, precision=precision, units=units, weighted=True)
+
+
+@pytest.mark.parametrize("rung", ["naive", "tiled", "tiled-without-conflicts", "persistent"])
+def test_float64(device: Device, rng: np.random.Generator, rung: str) -> None:
+    check_training(device, rng, rung, dtype="float64", hidden_activation="gelu")

@@ -117,11 +117,12 @@ def test_every_rung_compiles(  # noqa: PLR0917 (a fixture or a parameter each)
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90a"])
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("rung", ["persistent", "tensor-cores"])
 def test_rounded_operands_compile(
-    simulator: Simulator, nvrtc: Nvrtc, precision: str, architecture: str
+    simulator: Simulator, nvrtc: Nvrtc, rung: str, precision: str, architecture: str
 ) -> None:
-    model = Model(WIDE, "relu", "softmax", "log_loss", "float32", 0.01, precision)
-    source, _ = text_of(simulator, LADDER["tensor-cores"], model, "Adam<false>", (9, 0))
+    model = Model(SMALL, "relu", "softmax", "log_loss", "float32", 0.01, precision)
+    source, _ = text_of(simulator, LADDER[rung], model, "Adam<false>", (9, 0))
     assert nvrtc.cubin(source, architecture).startswith(b"\x7fELF")
 
 

@@ -65,7 +65,7 @@ def test_blocks_follow_from_room_and_work(
 
     assert sizes((41, 64, 23), 64) == [1, 16, 8, 4, 2]
     assert sizes((784, 100, 10), 64) == [16]
-    assert sizes((784, 100, 10), 32) == [16, 8]
+    assert sizes((784, 100, 10), 32) == [8, 16]
     assert sizes((784, 2048, 2048, 10), 128) == []
     monkeypatch.setattr(device, "capability", (8, 0))
     assert sizes((41, 64, 23), 64) == [1]
@@ -94,7 +94,8 @@ def test_the_rung_follows_from_size_precision_and_room(
 
     assert rung((41, 64, 23), 64) is Persistent
     assert rung((41, 64, 23), 64, dtype="float64") is Persistent
-    assert rung((41, 64, 23), 64, precision="bf16") is TensorCores
+    assert rung((41, 64, 23), 64, precision="bf16") is Persistent
+    assert rung((200, 3000, 10), 64, precision="bf16") is TensorCores
     assert rung((200, 3000, 10), 64) is TensorCores  # a step is too large
     assert rung((200, 3000, 10), 64, dtype="float64") is TiledWithoutConflicts
     assert rung((3000, 40, 2), 256) is TensorCores  # small enough, and no room

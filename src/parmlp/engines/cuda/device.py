@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from ctypes import byref, c_char_p, c_int, c_size_t, c_ulonglong, c_void_p, create_string_buffer
@@ -16,6 +17,9 @@ from parmlp.engines.cuda.driver import CudaError, Driver
 _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_*
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 _MOST_SHARED_BYTES = 97
+
+# Programs kept loaded; others are unloaded with the last network that uses them.
+_MOST_MODULES = 64
 
 # What a kernel takes: a buffer, a place in one, an int, a structure by value, or None for null.
 Argument: TypeAlias = "Memory | ctypes._SimpleCData[Any] | ctypes.Structure | int | None"
@@ -149,7 +153,7 @@ class Graph:
 
 
 class Device:
-    """One GPU, with a stream of its own.
+    """One GPU, with a stream of its own and one for copies beside it.
 
     Parameters
     ----------
@@ -167,6 +171,10 @@ class Device:
         The most shared memory that one block can have.
     total_bytes : int
         Of its memory.
+    stream, copies : Stream
+        What is queued in one runs in order; the two wait for each other by events alone.
+    lock : RLock
+        Held by who uses the device: two threads' launches in one stream must not mix.
     """
 
     def __init__(self, driver: Driver, compiler: Compiler, ordinal: int = 0) -> None:
@@ -190,7 +198,8 @@ class Device:
         )
         self.multiprocessors = self._attribute(handle, _MULTIPROCESSORS)
         self.shared_bytes = self._attribute(handle, _MOST_SHARED_BYTES)
-        self.stream = Stream(driver)
+        self.stream, self.copies = Stream(driver), Stream(driver)
+        self.lock = threading.RLock()
 
     def _attribute(self, handle: c_int, attribute: int) -> int:
         value = c_int()
@@ -268,10 +277,13 @@ class Device:
 
     def load(self, source: str, kernels: Sequence[str]) -> Module:
         """Return a program compiled for this device; the same one for the same text."""
-        if source not in self._modules:
-            image = self._compiler.compile(source, kernels, self.capability)
-            self._modules[source] = Module(self, image)
-        return self._modules[source]
+        module = self._modules.pop(source, None)
+        if module is None:
+            module = Module(self, self._compiler.compile(source, kernels, self.capability))
+        self._modules[source] = module  # the last used at the end
+        if len(self._modules) > _MOST_MODULES:
+            del self._modules[next(iter(self._modules))]
+        return module
 
     def launch(
         self,

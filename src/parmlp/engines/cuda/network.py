@@ -1,7 +1,6 @@
 """A network on a GPU: ``_core.Network``'s surface over the programs of the ladder."""
 
 import ctypes
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Stream
+from parmlp.engines.cuda.device import Device, Event, Graph, Memory
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -141,7 +140,7 @@ class Network:
         self._device = device
         self._model = model
         self._rung = rung
-        self._lock = threading.RLock()
+        self._lock = device.lock
         nbytes = model.parameters * model.itemsize
         device.make_current()
         self._values = device.allocate(nbytes)
@@ -155,6 +154,7 @@ class Network:
         # the arrays last trained on, and where they are on the device
         self._kept: dict[str, tuple[Array, Memory]] = {}
         self._graph: tuple[bytes, Graph | None] | None = None
+        self._slots: tuple[str, list[_StreamSlot]] | None = None
 
     @property
     def dtype(self) -> str:
@@ -512,23 +512,30 @@ class Network:
         row_bytes = X.shape[1] * X.dtype.itemsize
         share = int(_RESIDENT_SHARE * device.free_bytes()) // 3
         steps_at_once = max(1, min(_STREAM_BYTES, share) // (epoch.batch_size * row_bytes))
-        slots = [
-            _StreamSlot(device, steps_at_once * epoch.batch_size, X, y, sample_weight)
-            for _ in range(2)
-        ]
-        copies = Stream(device.driver)
+        slots = self._stream_slots(steps_at_once * epoch.batch_size, X, y, sample_weight)
         for number, first_step in enumerate(range(0, epoch.steps, steps_at_once)):
             end_step = min(epoch.steps, first_step + steps_at_once)
             first = first_step * epoch.batch_size
             end = min(epoch.rows, end_step * epoch.batch_size)
             ids = np.arange(first, end) if order is None else order[first:end]
             slot = slots[number % 2]
-            slot.fill(copies, ids, X, y, sample_weight)
+            slot.fill(ids, X, y, sample_weight)
             device.stream.wait(slot.copied)
             slot.point(epoch.samples, first)
             program.run(epoch, first_step, end_step)
             slot.used.record(device.stream)
-        device.stream.synchronize()  # the slots go
+
+    def _stream_slots(
+        self, rows: int, X: Rows, y: Array, sample_weight: Array | None
+    ) -> list["_StreamSlot"]:
+        """Return two slots, those of the last epoch where they have the right size."""
+        arrays: list[Any] = [X, y] if sample_weight is None else [X, y, sample_weight]
+        key = repr((rows, [(array.shape[1:], str(array.dtype)) for array in arrays]))
+        if self._slots is None or self._slots[0] != key:
+            self._slots = None  # their memory first
+            slots = [_StreamSlot(self._device, rows, X, y, sample_weight) for _ in range(2)]
+            self._slots = key, slots
+        return self._slots[1]
 
     def _keep(self, name: str, array: Array) -> Memory:
         """Return an array on the device, where it stays as long as the same array comes again."""
@@ -582,7 +589,8 @@ class Network:
         max_rows = max(max_rows, 1)
         if self._predictor is None or self._predictor.max_rows < max_rows:
             self._predictor = None
-            self._predictor = TiledWithoutConflicts(self._device, self._model, "Sgd", max_rows)
+            model = self._model.to_predict()
+            self._predictor = TiledWithoutConflicts(self._device, model, "Sgd", max_rows)
         return self._predictor
 
 
@@ -602,7 +610,6 @@ class _StreamSlot:
 
     def fill(
         self,
-        copies: Stream,
         ids: NDArray[np.int64],
         X: Rows,
         y: Array,
@@ -614,6 +621,7 @@ class _StreamSlot:
         self._host["y"][: len(ids)] = y[ids]
         if sample_weight is not None:
             self._host["weights"][: len(ids)] = sample_weight[ids]
+        copies = self._device.copies
         copies.wait(self.used)
         for name, array in self._host.items():
             self._device.upload(self._memory[name], array[: len(ids)], stream=copies)
@@ -634,11 +642,9 @@ class _StreamSlot:
 def choose_rungs(model: Model, max_rows: int) -> list[str]:
     """Return the names of the rungs to train a model with, the best first; the last one fits.
 
-    Rounded operands are for tensor cores. Otherwise networks with small steps stay on chip for a
-    whole epoch, if they fit, and the others take large tiles (in float64, small ones).
+    Networks with small steps stay on chip for a whole epoch, if they fit. The others take large
+    tiles, in float64 small ones.
     """
-    if model.precision != "full":
-        return ["tensor-cores"]
     by_layers = "tensor-cores" if model.dtype == "float32" else "tiled-without-conflicts"
     small = max_rows * model.flops_per_row <= _PERSISTENT_FLOPS
     return ["persistent", by_layers] if small else [by_layers]

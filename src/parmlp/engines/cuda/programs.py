@@ -2,7 +2,7 @@
 
 import ctypes
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -28,6 +28,8 @@ _LOSS = {
     "squared_error": "SquaredError",
     "poisson": "Poisson",
 }
+
+_PRECISION = {"full": "Full", "tf32": "Tf32", "bf16": "Bf16"}
 
 _SUM_THREADS = 256  # kSumThreads
 
@@ -84,6 +86,11 @@ class Model:
     def itemsize(self) -> int:
         """Bytes of a number."""
         return np.dtype(self.dtype).itemsize
+
+    def to_predict(self) -> "Model":
+        """Return the same network for predictions, which have one program whatever it learned."""
+        loss = {"identity": "squared_error", "exp": "poisson"}.get(self.out_activation, "log_loss")
+        return replace(self, loss=loss, precision="full")
 
     @property
     def keeps_z(self) -> bool:
@@ -186,8 +193,12 @@ class Program(ABC):
     kernels: ClassVar[tuple[str, ...]]
     #: whether an epoch is many launches, which a graph makes cheap
     many_launches: ClassVar[bool] = True
+    #: whether operands can be rounded for tensor cores
+    rounds: ClassVar[bool] = False
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
+        if model.precision != "full" and not self.rounds:
+            raise DoesNotFitError(f"{type(self).__name__} has no precision '{model.precision}'")
         self.device = device
         self.model = model
         self.max_rows = max_rows
@@ -477,11 +488,15 @@ class Fused(Program):
 
 
 class Persistent(Program):
-    """Rung 4: one launch an epoch, weights in the shared memory of a block or a cluster."""
+    """Rung 4: one launch an epoch, weights in the shared memory of a block or a cluster.
+
+    Rounded operands go to tensor cores.
+    """
 
     file = "4_persistent.cuh"
     kernels = ("train_steps",)
     many_launches = False
+    rounds = True
     threads: ClassVar[int] = 256
     #: blocks of the cluster; None: :meth:`cluster_blocks` chooses
     blocks: ClassVar[int | None] = None
@@ -541,6 +556,7 @@ class Persistent(Program):
 
     def constants(self) -> dict[str, object]:
         return {
+            "PRECISION": _PRECISION[self.model.precision],
             "CLUSTER_BLOCKS": self._blocks,
             "BATCH_ROWS": self.max_rows,
             "BLOCK_THREADS": self.threads,
@@ -583,6 +599,7 @@ class TensorCores(LayerwiseProgram):
     file = "5_tensor_cores.cuh"
     threads = 256
     bias_rows = 0
+    rounds = True
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
         if model.dtype != "float32":
@@ -595,8 +612,7 @@ class TensorCores(LayerwiseProgram):
         super().__init__(device, model, solver, max_rows)
 
     def constants(self) -> dict[str, object]:
-        precision = {"full": "Full", "tf32": "Tf32", "bf16": "Bf16"}[self.model.precision]
-        return {"PRECISION": precision, "TILE": self.tile[0]}
+        return {"PRECISION": _PRECISION[self.model.precision], "TILE": self.tile[0]}
 
 
 #: Rungs by name, from plain to fast.

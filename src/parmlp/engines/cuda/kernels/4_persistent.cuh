@@ -17,7 +17,10 @@
 
 #include "cluster.cuh"
 #include "copy_async.cuh"
+#include "matrix_fragments.cuh"
 #include "sums.cuh"
+
+using Precision = PARMLP_PRECISION;
 
 constexpr int kBlocks = PARMLP_CLUSTER_BLOCKS;
 constexpr int kBatch = PARMLP_BATCH_ROWS;  // the most rows of a minibatch; a short one is padded with zeros
@@ -57,7 +60,7 @@ struct ClusterStorage {
 // result(m, n) = sum over k of left(m, k) right(k, n), for all m < kM and n < kN: 4 x 4 results a thread at a
 // time, which lie apart so that neighbouring threads read neighbouring numbers.
 template <int kM, int kN, int kK, class Left, class Right, class Result>
-__device__ __forceinline__ void block_product(Left left, Right right, Result result) {
+__device__ __forceinline__ void product_by_threads(Left left, Right right, Result result) {
   constexpr int kSide = 4, kRowsApart = ceil_div(kM, kSide), kColumnsApart = ceil_div(kN, kSide);
   for (int item = threadIdx.x; item < kRowsApart * kColumnsApart; item += kThreads) {
     const int row = item / kColumnsApart, column = item % kColumnsApart;
@@ -82,6 +85,37 @@ __device__ __forceinline__ void block_product(Left left, Right right, Result res
         if (row + p * kRowsApart < kM && column + q * kColumnsApart < kN) result(m[p], n[q], sums[p][q]);
       }
     }
+  }
+}
+
+// The same on tensor cores, 16 x 32 results a warp at a time; zeros where a fragment sticks out.
+template <int kM, int kN, int kK, class Left, class Right, class Result>
+__device__ __forceinline__ void product_by_warps(Left left, Right right, Result result) {
+  constexpr int kColumns = 4, kRowTiles = ceil_div(kM, 16), kColumnTiles = ceil_div(kN, 8 * kColumns);
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int tile = threadIdx.x / 32; tile < kRowTiles * kColumnTiles; tile += kThreads / 32) {
+    const int row = tile / kColumnTiles * 16, column = tile % kColumnTiles * 8 * kColumns;
+    Sums<1, kColumns> sums = {};
+    for (int k = 0; k < kK; k += Precision::kDepth) {
+      Precision::accumulate(
+          sums, [&](int m, int q) { return row + m < kM && k + q < kK ? left(row + m, k + q) : 0; },
+          [&](int q, int n) { return column + n < kN && k + q < kK ? right(k + q, column + n) : 0; });
+    }
+    for (int j = 0; j < kColumns; ++j) {
+      for (int q = 0; q < 4; ++q) {
+        const int m = row + g + q / 2 * 8, n = column + 8 * j + 2 * t + q % 2;
+        if (m < kM && n < kN) result(m, n, sums.at[0][j][q]);
+      }
+    }
+  }
+}
+
+template <int kM, int kN, int kK, class Left, class Right, class Result>
+__device__ __forceinline__ void block_product(Left left, Right right, Result result) {
+  if constexpr (Precision::kDepth == 1) {
+    product_by_threads<kM, kN, kK>(left, right, result);
+  } else {
+    product_by_warps<kM, kN, kK>(left, right, result);
   }
 }
 
@@ -121,7 +155,7 @@ __device__ inline void fetch_rows(const Samples& samples, long long first, int r
 }
 
 SHARED_BYTES(train_steps, sizeof(ClusterStorage));
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
     train_steps(Samples samples, Parameters parameters, SolverSettings settings, const StepConstants* steps,
                 double* row_losses, double* penalties, int first_step, int end_step, int batch_size,
                 int total_rows) {
