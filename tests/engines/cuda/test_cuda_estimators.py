@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,8 @@ def test_divergence_is_seen() -> None:
     assert all(np.isfinite(W).all() for W in estimator.coefs_)
 
 
-def test_later_epochs_replay_a_graph(simulator: Simulator) -> None:
+def test_later_epochs_replay_a_graph(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_network, "_PERSISTENT_FLOPS", 0)  # for a rung with many launches
     bf16 = {"precision": "bf16", **CLASSIFIER}
     MLPClassifier(engine="cuda", **{**bf16, "max_iter": 1}).fit(X, Y)
     assert simulator.counters().graph_launches == 0
@@ -183,3 +185,17 @@ def test_auto_stays_on_the_cpu() -> None:
     # until a rule has been measured, whatever the size
     wide = MLPClassifier(hidden_layer_sizes=(700, 700), batch_size=150, max_iter=1).fit(X, Y)
     assert wide.engine_ != "cuda"
+
+
+def test_two_threads_at_once() -> None:
+    alone = MLPClassifier(engine="cuda", precision="bf16", **CLASSIFIER).fit(X, Y)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(
+            pool.map(
+                lambda _: MLPClassifier(engine="cuda", precision="bf16", **CLASSIFIER).fit(X, Y),
+                range(2),
+            )
+        )
+    for fit in together:
+        for a, b in zip(alone.coefs_, fit.coefs_, strict=True):
+            np.testing.assert_array_equal(a, b)

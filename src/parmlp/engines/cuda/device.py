@@ -108,31 +108,30 @@ class Kernel:
 
 
 class Module:
-    """A compiled program on the device."""
+    """A compiled program on the device.
 
-    def __init__(self, device: "Device", image: bytes) -> None:
+    Attributes
+    ----------
+    constants : dict of str to int
+        What its kernel ``host_constants(int*)`` says of these names, in this order.
+    """
+
+    def __init__(self, device: "Device", image: bytes, constants: Sequence[str]) -> None:
         self._device = device
         self.handle = c_void_p()
         device.driver.call("cuModuleLoadData", byref(self.handle), c_char_p(image))
         weakref.finalize(self, device.driver.release, "cuModuleUnload", self.handle).atexit = False
 
-    def constant(self, name: str) -> int:
-        """Return the value of an ``int`` variable of the program."""
-        pointer, nbytes = c_ulonglong(), c_size_t()
-        self._device.driver.call(
-            "cuModuleGetGlobal_v2", byref(pointer), byref(nbytes), self.handle, name.encode()
-        )
-        value = c_int()
-        stream = self._device.stream
-        self._device.driver.call(
-            "cuMemcpyDtoHAsync_v2", byref(value), pointer, ctypes.sizeof(value), stream.handle
-        )
-        stream.synchronize()
-        return value.value
+        values = np.empty(len(constants), np.int32)
+        memory = device.allocate(values.nbytes)
+        tell = Kernel(device.driver, self, "host_constants", 0)
+        device.launch(tell, (1, 1), 32, [memory])
+        device.download(memory, values)
+        self.constants = dict(zip(constants, values.tolist(), strict=True))
 
     def kernel(self, name: str) -> Kernel:
         """Return a kernel; its shared memory is what the program's ``<name>_shared`` says."""
-        return Kernel(self._device.driver, self, name, self.constant(f"{name}_shared"))
+        return Kernel(self._device.driver, self, name, self.constants[f"{name}_shared"])
 
 
 class Graph:
@@ -275,11 +274,20 @@ class Device:
 
     # ---------------------------------------------------------------------------------- programs
 
-    def load(self, source: str, kernels: Sequence[str]) -> Module:
-        """Return a program compiled for this device; the same one for the same text."""
+    def load(self, source: str, kernels: Sequence[str], constants: Sequence[str]) -> Module:
+        """Return a program compiled for this device; the same one for the same text.
+
+        Parameters
+        ----------
+        source : str
+        kernels, constants : sequence of str
+            Its kernels besides ``host_constants``, and what that one tells.
+        """
         module = self._modules.pop(source, None)
         if module is None:
-            module = Module(self, self._compiler.compile(source, kernels, self.capability))
+            names = [*kernels, "host_constants"]
+            image = self._compiler.compile(source, names, self.capability)
+            module = Module(self, image, constants)
         self._modules[source] = module  # the last used at the end
         if len(self._modules) > _MOST_MODULES:
             del self._modules[next(iter(self._modules))]

@@ -97,7 +97,6 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cuModuleLoadData": (POINTER(_Handle), c_char_p),
     "cuModuleUnload": (_Handle,),
     "cuModuleGetFunction": (POINTER(_Handle), _Handle, c_char_p),
-    "cuModuleGetGlobal_v2": (POINTER(_DevicePointer), POINTER(c_size_t), _Handle, c_char_p),
     "cuFuncSetAttribute": (_Handle, c_int, c_int),
     "cuOccupancyMaxActiveClusters": (POINTER(c_int), _Handle, POINTER(LaunchConfig)),
     "cuLaunchKernelEx": (POINTER(LaunchConfig), _Handle, POINTER(c_void_p), POINTER(c_void_p)),

@@ -2,6 +2,7 @@
 
 import ctypes
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -103,8 +104,14 @@ class Model:
         products = [float(n) * m for n, m in pairwise(self.layer_units)]
         return 4.0 * products[0] + 6.0 * sum(products[1:])
 
-    def source(self, file: str, solver: str, constants: dict[str, object]) -> str:
-        """Return the text of a program: these constants and a file of ``kernels/``."""
+    def source(
+        self, file: str, solver: str, constants: dict[str, object], told: Sequence[str]
+    ) -> str:
+        """Return the text of a program: these constants and a file of ``kernels/``.
+
+        Its kernel ``host_constants`` tells the values of the names ``told``. It is a kernel and no
+        variable because compilers keep a program's variables to themselves.
+        """
         values: dict[str, object] = {
             "LAYER_UNITS": ", ".join(map(str, self.layer_units)),
             "REAL": {"float32": "float", "float64": "double"}[self.dtype],
@@ -116,7 +123,9 @@ class Model:
             **constants,
         }
         defines = [f"#define PARMLP_{name} {value}" for name, value in values.items()]
-        return "\n".join([*defines, f'#include "{file}"', ""])
+        tell = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
+        kernel = ['extern "C" __global__ void host_constants(int* values) {', *tell, "}"]
+        return "\n".join([*defines, f'#include "{file}"', *kernel, ""])
 
 
 class Samples(ctypes.Structure):
@@ -191,6 +200,8 @@ class Program(ABC):
 
     file: ClassVar[str]
     kernels: ClassVar[tuple[str, ...]]
+    #: constants of the program that the host asks for, besides its kernels' shared memory
+    told: ClassVar[tuple[str, ...]] = ()
     #: whether an epoch is many launches, which a graph makes cheap
     many_launches: ClassVar[bool] = True
     #: whether operands can be rounded for tensor cores
@@ -202,9 +213,10 @@ class Program(ABC):
         self.device = device
         self.model = model
         self.max_rows = max_rows
-        source = model.source(self.file, solver, self.constants())
         names = ("square_sums", "step_losses", "find_nonfinite", *self.kernels)
-        self.module: Module = device.load(source, names)
+        told = (*(f"{name}_shared" for name in names), *self.told)
+        source = model.source(self.file, solver, self.constants(), told)
+        self.module: Module = device.load(source, names, told)
         self._kernels: dict[str, Kernel] = {}
 
     def constants(self) -> dict[str, object]:
@@ -410,6 +422,7 @@ class Fused(Program):
 
     file = "3_fused.cuh"
     kernels = ("train_rows", "update_weights")
+    told = ("update_tiles",)
     threads: ClassVar[int] = 256
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
@@ -418,7 +431,7 @@ class Fused(Program):
         hidden = max(1, units - model.layer_units[-1])
         self._activations = device.allocate(hidden * max_rows * model.itemsize)
         self._deltas = device.allocate(units * max_rows * model.itemsize)
-        self._tiles = self.module.constant("update_tiles")
+        self._tiles = self.module.constants["update_tiles"]
 
     @staticmethod
     def row_tile(device: Device, model: Model) -> int:

@@ -656,15 +656,6 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
   return *function = reinterpret_cast<CUfunction>(kernel), CUDA_SUCCESS;
 }
 
-CUresult cuModuleGetGlobal_v2(CUdeviceptr* pointer, size_t* bytes, CUmodule module, const char* name) {
-  void* variable = dlsym(module, name);
-  if (!variable) return CUDA_ERROR_NOT_FOUND;
-  const auto address = reinterpret_cast<uintptr_t>(variable);
-  allocation_sizes[address] = sizeof(int);  // parmlp reads int constants only
-  *bytes = sizeof(int);
-  return *pointer = address, CUDA_SUCCESS;
-}
-
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   auto* kernel = reinterpret_cast<Kernel*>(function);
   if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {

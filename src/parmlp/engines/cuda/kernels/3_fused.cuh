@@ -35,8 +35,13 @@ __device__ void multiply_rows(const real* rows, Weight weight, Store store) {
   }
 }
 
-// Activations and deltas of all rows: `activations` and `deltas` hold (rows, units) of one layer after the
+// Where layer l's matrix begins in `activations` and `deltas`: (max_rows, units) of one layer after the
 // other.
+__device__ inline long long matrix_offset(int l, int max_rows) {
+  return static_cast<long long>(unit_offset(l)) * max_rows;
+}
+
+// Activations and deltas of all rows.
 SHARED_BYTES(train_rows, sizeof(RowStorage));
 extern "C" __global__ void __launch_bounds__(kThreads)
     train_rows(Samples samples, long long first, const real* parameters, real* activations, real* deltas,
@@ -65,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
             s.a[at] = a;
             if constexpr (Hidden::kNeedsZ) s.z[at] = z;
             if (row + r < rows) {
-              activations[static_cast<long long>(unit_offset(l)) * max_rows + (row + r) * n_out + j] = a;
+              activations[matrix_offset(l, max_rows) + static_cast<long long>(row + r) * n_out + j] = a;
             }
           }
         });
@@ -81,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
           output_row<32>(samples, first + row + r, s.a + kHiddenUnits * kRows + r, delta, kRows, lane);
       if (lane == 0) row_losses[first + row + r] = loss;
       for (int j = lane; j < kOutputs; j += 32) {
-        deltas[static_cast<long long>(unit_offset(last)) * max_rows + (row + r) * kOutputs + j] =
+        deltas[matrix_offset(last, max_rows) + static_cast<long long>(row + r) * kOutputs + j] =
             delta[j * kRows];
       }
     } else {
@@ -100,14 +105,14 @@ extern "C" __global__ void __launch_bounds__(kThreads)
           const real delta = sum * Hidden::derivative(s.a[at], Hidden::kNeedsZ ? s.z[at] : real(0));
           s.delta[(l - 1) % 2][k * kRows + r] = delta;
           if (row + r < rows) {
-            deltas[static_cast<long long>(unit_offset(l - 1)) * max_rows + (row + r) * n_in + k] = delta;
+            deltas[matrix_offset(l - 1, max_rows) + static_cast<long long>(row + r) * n_in + k] = delta;
           }
         });
   });
 }
 
-constexpr int kTile = 32,
-              kTileRows = kTile * kTile / kThreads;  // kTileRows weights below each other a thread
+constexpr int kTile = 32;
+constexpr int kTileRows = kTile * kTile / kThreads;  // weights of a thread, one below the other
 
 struct UpdateStorage {
   real a[kTile][kTile], delta[kTile][kTile];
@@ -124,7 +129,7 @@ __device__ inline constexpr int first_tile(int layer) {
   return tiles;
 }
 
-HOST_CONSTANT(update_tiles, first_tile(kLayers));
+constexpr int update_tiles = first_tile(kLayers);  // a host constant
 
 // Gradients of one tile of weights and their steps. A bias is the weight of an input that is always 1.
 SHARED_BYTES(update_weights, sizeof(UpdateStorage));
@@ -140,9 +145,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     const int tile = blockIdx.x - first_tile(l);
     if (tile < 0 || tile >= layer_tiles(l)) return;
     const int k = tile / ceil_div(n_out, kTile) * kTile, j = tile % ceil_div(n_out, kTile) * kTile + column;
-    const real* const below =
-        l == 0 ? nullptr : activations + static_cast<long long>(unit_offset(l - 1)) * max_rows;
-    const real* const delta = deltas + static_cast<long long>(unit_offset(l)) * max_rows;
+    const real* const below = l == 0 ? nullptr : activations + matrix_offset(l - 1, max_rows);
+    const real* const delta = deltas + matrix_offset(l, max_rows);
     real sums[kTileRows] = {};
     for (int i = 0; i < rows; i += kTile) {
       for (int part = 0; part < kTileRows; ++part) {

@@ -26,11 +26,9 @@ inline constexpr T kLowest = T(-3.402823466385288598e+38);  // -FLT_MAX
 template <>
 inline constexpr double kLowest<double> = -1.797693134862315708e+308;
 
-// An int that the host reads from the compiled program. It is not const, which would hide it in its file.
-#define HOST_CONSTANT(name, value) extern "C" __device__ int name = value
-
-// How much dynamic shared memory a block of a kernel takes.
-#define SHARED_BYTES(kernel, bytes) HOST_CONSTANT(kernel##_shared, bytes)
+// How much dynamic shared memory a block of a kernel takes. The host asks by the kernel host_constants, which
+// programs.py adds to every program.
+#define SHARED_BYTES(kernel, bytes) constexpr int kernel##_shared = bytes
 
 // The block's dynamic shared memory, as what a kernel makes of it.
 template <class Storage>
