@@ -7,7 +7,7 @@ import pytest
 
 from parmlp import _core
 from parmlp.cli import demo_runs, hardware
-from parmlp.engines import EngineStatus, engine_statuses
+from parmlp.engines import EngineStatus, cpu
 
 
 @pytest.fixture
@@ -23,7 +23,12 @@ def test_info(parmlp: Any) -> None:
     assert report["usable_cores"] == _core.usable_cores()
     assert report["simd"] == _core.simd_target()
     assert report["simd"] in report["simd_targets"]
-    assert [engine["name"] for engine in report["engines"]] == ["serial", "threads", "openmp"]
+    assert [engine["name"] for engine in report["engines"]] == [
+        "serial",
+        "threads",
+        "openmp",
+        "cuda",
+    ]
     text = parmlp("info").out
     for expected in (report["cpu"], report["simd"], "serial: available"):
         assert expected in text
@@ -124,7 +129,7 @@ def test_demo_trains_every_engine_to_the_same_weights(parmlp: Any) -> None:
     outcome = parmlp("demo", "--threads", "2", "--json")
     assert outcome.code == 0, outcome.err
     report = outcome.json
-    available = [status.name for status in engine_statuses() if status.available]
+    available = [status.name for status in cpu.engine_statuses() if status.available]
     assert [row["name"] for row in report["engines"] if row["available"]] == available
     assert len({row["weights_sha256"] for row in report["engines"] if row["available"]}) == 1
     assert report["identical"] is True

@@ -19,7 +19,7 @@ from parmlp import MLPClassifier, load_model
 from parmlp._core import usable_cores
 from parmlp.cli import training as cli_training
 from parmlp.datasets import load_split
-from parmlp.engines import engine_statuses
+from parmlp.engines import cpu
 
 QUICK = ["--hidden", "20", "--epochs", "3"]
 
@@ -71,7 +71,7 @@ def test_exactly_as_many_epochs_as_asked_for(parmlp: Any, epochs: int) -> None:
 
 def test_all_engines_print_the_same_weights(parmlp: Any) -> None:
     digests = {}
-    for status in engine_statuses():
+    for status in cpu.engine_statuses():
         for threads in (1,) if status.name == "serial" else (1, 2):
             if not status.available:
                 continue

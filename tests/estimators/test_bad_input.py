@@ -128,7 +128,7 @@ PARAMETERS: list[tuple[str, Any, str]] = [
     ("weight_init", "xavier", "'weight_init' parameter .*'glorot_uniform'.*Got 'xavier'"),
     ("weight_decay", -0.1, "'weight_decay'"),
     ("leaky_relu_slope", "steep", "'leaky_relu_slope'"),
-    ("engine", "cuda", "'engine' parameter (?=.*'openmp')(?=.*'threads').*Got 'cuda'"),
+    ("engine", "gpu", "'engine' parameter (?=.*'openmp')(?=.*'cuda').*Got 'gpu'"),
     ("n_threads", 0, "'n_threads' parameter .*Got 0"),
     ("n_threads", -2, "'n_threads' parameter .*Got -2"),
     ("n_threads", 1.5, "'n_threads' parameter .*Got 1.5"),

@@ -60,12 +60,13 @@ class WeightInit(StrEnum):
 
 
 class Engine(StrEnum):
-    """Engines; `auto` takes the fastest one that this machine has."""
+    """Engines; `auto` takes the CPU engine that suits the work."""
 
     AUTO = "auto"
     SERIAL = "serial"
     THREADS = "threads"
     OPENMP = "openmp"
+    CUDA = "cuda"
 
 
 class Schedule(StrEnum):
@@ -80,6 +81,7 @@ class Precision(StrEnum):
     """Precision of the products in training."""
 
     FULL = "full"
+    TF32 = "tf32"
     BF16 = "bf16"
 
 

@@ -11,7 +11,7 @@ import typer
 
 from parmlp import MLPClassifier, _core
 from parmlp.datasets import Split, load_split
-from parmlp.engines import engine_statuses
+from parmlp.engines.cpu import engine_statuses
 from parmlp.model_files import weights_sha256
 
 # Some tenths of a second an engine: long enough to time, short enough to wait for.

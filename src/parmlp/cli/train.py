@@ -162,7 +162,7 @@ def train(
         Precision,
         typer.Option(
             help="bf16 rounds the operands of products to bfloat16: faster for wide layers, on "
-            "CPUs with AVX512_BF16."
+            "CPUs with AVX512_BF16 and on GPUs. tf32 is for GPUs."
         ),
     ] = Precision.FULL,
     target: Annotated[

@@ -1,28 +1,30 @@
-"""Engines: who runs the tiles of a training step."""
+"""Engines: who runs a training step."""
 
+from parmlp.engines.choice import ENGINES, engine_statuses, make_network, make_team
 from parmlp.engines.cpu import (
-    ENGINES,
     SCHEDULES,
     EngineStatus,
-    EngineUnavailableError,
     count_threads,
     default_n_threads,
-    engine_statuses,
     flops_per_step,
-    make_team,
     threads_side_by_side,
     warn_of_threads,
 )
+from parmlp.engines.errors import EngineUnavailableError
+from parmlp.engines.surface import Network, Team
 
 __all__ = [
     "ENGINES",
     "SCHEDULES",
     "EngineStatus",
     "EngineUnavailableError",
+    "Network",
+    "Team",
     "count_threads",
     "default_n_threads",
     "engine_statuses",
     "flops_per_step",
+    "make_network",
     "make_team",
     "threads_side_by_side",
     "warn_of_threads",

@@ -14,9 +14,10 @@ from typing import Any
 from joblib.parallel import get_active_backend
 
 from parmlp import _core
+from parmlp.engines.errors import EngineUnavailableError
 from parmlp.threadpool import most_threads
 
-#: Engines by name, as ``engine=`` takes them besides "auto".
+#: CPU engines by name, as ``engine=`` takes them besides "auto".
 ENGINES = ("serial", "threads", "openmp")
 
 #: Orders of work within a minibatch step; docs/schedules say what each does.
@@ -36,10 +37,6 @@ _OPENMP_REMEDY = (
     "'pip install --force-reinstall --no-deps --no-binary parmlp parmlp'. Or use engine='threads', "
     "which gives the same results."
 )
-
-
-class EngineUnavailableError(RuntimeError):
-    """An engine that this machine or this build cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class EngineStatus:
 
 
 def engine_statuses() -> list[EngineStatus]:
-    """Return the status of every engine, in the order of ``ENGINES``."""
+    """Return the status of every CPU engine, in the order of ``ENGINES``."""
     return [_openmp_status() if n == "openmp" else EngineStatus(n, True) for n in ENGINES]
 
 

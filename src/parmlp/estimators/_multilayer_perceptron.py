@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from parmlp.engines import make_team
 from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
-from parmlp.estimators._rows import by_rows, core_rows
+from parmlp.estimators._rows import by_rows, engine_rows
 from parmlp.estimators._samples import Samples, TrainingRows
 from parmlp.estimators._scikit_learn import check_sample_weight
 from parmlp.estimators._session import NetworkKind, Session, SolverSettings
@@ -243,7 +243,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         team = make_team(self.engine, n_threads, fit.layer_units, batch_size, warn=warn_of_threads)
         session = self._session_to_train(fit.incremental)
         kind = self._network_kind(weights, self.loss, self.precision)
-        network = session.open(kind, weights, float(self.alpha))
+        network = session.open(team, kind, weights, float(self.alpha))
         self.engine_, self.n_threads_ = team.engine, team.size
         self.schedule_, self.simd_ = self.schedule, network.simd
         # from here on there are weights, even if the first epoch raises
@@ -251,7 +251,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         self._session = session
         epochs = 1 if fit.incremental else int(self.max_iter)
         if self.precision == "bf16":
-            rows = fit.rows.plain()
+            rows = fit.rows.plain(team)
         else:
             rows = fit.rows.to_train_on(team, fit.layer_units[1], batch_size, epochs)
         run = TrainingRun(
@@ -266,7 +266,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             max_epochs=epochs,
             incremental=fit.incremental,
             continues=fit.weights is not None,
-            validation=validation,
+            validation=validation and replace(validation, X=engine_rows(validation.X, team)),
             callback=callback,
             stop=stop,
         )
@@ -284,10 +284,10 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if self.precision == "bf16" and self.dtype == "float64":
+        if self.precision != "full" and self.dtype == "float64":
             raise ValueError(
-                "precision='bf16' trains float32 weights, but dtype is 'float64': use dtype='auto' "
-                "or 'float32', or precision='full'."
+                f"precision='{self.precision}' trains float32 weights, but dtype is 'float64': use "
+                "dtype='auto' or 'float32', or precision='full'."
             )
 
     def _weights_to_continue(self, hidden: list[int]) -> Weights:
@@ -309,7 +309,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _settled_dtype(self) -> str:
         """Return ``dtype``, or what ``precision`` makes of "auto"."""
-        return "float32" if self.precision == "bf16" else self.dtype
+        return self.dtype if self.precision == "full" else "float32"
 
     def _validate_data(self, samples: Samples, weights: Weights | None) -> tuple[TrainingRows, Any]:
         """Return X, C-contiguous or CSR, of the network's dtype, and y as checked by kind."""
@@ -384,9 +384,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "sample_weight sums to 0 over the rows held out for early stopping: remove rows of "
                 "weight 0, or increase validation_fraction."
             )
-        return train_rows, Validation(
-            core_rows(X[held_out]), self._make_score(targets.values[held_out], w)
-        )
+        return train_rows, Validation(X[held_out], self._make_score(targets.values[held_out], w))
 
     def _rows_per_batch(self, n_rows: int) -> int:
         wanted = 200 if self.batch_size == "auto" else int(self.batch_size)
@@ -445,13 +443,14 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 reset=False,
             )
         )
-        network = self._network_kind(weights, _ANY_LOSS[self.out_activation_]).build()
-        network.set_parameters(weights.coefs, weights.intercepts)
+        kind = self._network_kind(weights, _ANY_LOSS[self.out_activation_])
         # fit has warned of too many threads
         team = make_team(
             self.engine, self.n_threads, weights.layer_units, rows.shape[0], warn=False
         )
-        return network.predict(team, core_rows(rows))
+        network = kind.build(team)
+        network.set_parameters(weights.coefs, weights.intercepts)
+        return network.predict(team, engine_rows(rows, team))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")

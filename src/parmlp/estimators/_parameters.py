@@ -70,7 +70,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "adaptive_threads": ["boolean"],
     "schedule": [StrOptions(set(SCHEDULES))],
     "dtype": [StrOptions({"auto", "float32", "float64"})],
-    "precision": [StrOptions({"full", "bf16"})],
+    "precision": [StrOptions({"full", "tf32", "bf16"})],
     "callback": [callable, None],
 }
 

@@ -1,4 +1,4 @@
-"""From checked input to the rows that the native core takes: dense, or compressed sparse."""
+"""From checked input to the rows that an engine takes: dense, compressed sparse, or a GPU's."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from parmlp import _core
+from parmlp.engines import Team
+from parmlp.engines.cuda.team import Team as GpuTeam
 
 Array = NDArray[Any]
 
@@ -33,11 +35,13 @@ _SAMPLE_ROWS = 512
 _LEAST_FEATURES = 32
 
 
-def core_rows(X: Any) -> "Array | _core.SparseRows":
-    """Return checked X, an ndarray or a scipy sparse matrix in CSR format, for the core.
+def engine_rows(X: Any, team: Team) -> Any:
+    """Return checked X, an ndarray or a scipy sparse matrix in CSR format, for a team's networks.
 
-    A sparse matrix is not made dense; its entries are put in order in place.
+    The core does not make a sparse matrix dense; its entries are put in order in place.
     """
+    if isinstance(team, GpuTeam):
+        return team.rows(X)
     if not sparse.issparse(X):
         dense: Array = X
         return dense

@@ -11,8 +11,9 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import validate_data
 
 from parmlp import _core
+from parmlp.engines import Team
 from parmlp.estimators._host_arrays import host_array
-from parmlp.estimators._rows import by_rows, compressing_pays, core_rows
+from parmlp.estimators._rows import by_rows, compressing_pays, engine_rows
 
 if TYPE_CHECKING:
     from parmlp.estimators._multilayer_perceptron import BaseMultilayerPerceptron
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 
 
 class TrainingRows:
-    """Checked rows and what the native core takes of them, made once for all who train on them.
+    """Checked rows and what an engine takes of them, made once for all who train on them.
 
     Parameters
     ----------
@@ -31,25 +32,25 @@ class TrainingRows:
 
     def __init__(self, X: Any) -> None:
         self.X = X
-        self._plain: Array | _core.SparseRows | None = None
+        self._plain: dict[str, Any] = {}  # by engine
         self._compressed: _core.SparseRows | None = None
         self._lock = Lock()
 
-    def plain(self) -> "Array | _core.SparseRows":
-        """Return the rows as they are, dense or sparse."""
+    def plain(self, team: Team) -> Any:
+        """Return the rows as they are, dense or sparse, for a team's networks."""
         with self._lock:
-            if self._plain is None:
-                self._plain = core_rows(self.X)
-            return self._plain
+            if team.engine not in self._plain:
+                self._plain[team.engine] = engine_rows(self.X, team)
+            return self._plain[team.engine]
 
-    def to_train_on(
-        self, team: _core.Team, first_layer_units: int, batch_size: int, epochs: int
-    ) -> "Array | _core.SparseRows":
+    def to_train_on(self, team: Team, first_layer_units: int, batch_size: int, epochs: int) -> Any:
         """Return the rows, compressed where that makes training faster."""
-        if sparse.issparse(self.X) or not compressing_pays(
-            self.X, first_layer_units, batch_size, epochs
+        if (
+            not isinstance(team, _core.Team)
+            or sparse.issparse(self.X)
+            or not compressing_pays(self.X, first_layer_units, batch_size, epochs)
         ):
-            return self.plain()
+            return self.plain(team)
         with self._lock:
             if self._compressed is None:
                 self._compressed = _core.SparseRows.compress(self.X, team)

@@ -1,11 +1,11 @@
-"""A native network with its solver: what ``partial_fit`` continues and pickling keeps."""
+"""A network with its solver: what ``partial_fit`` continues and pickling keeps."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parmlp import _core
+from parmlp.engines import Network, Team, make_network
 from parmlp.estimators._parameters import core_activation
 from parmlp.estimators._weights import Weights
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """All that a native network is made of, except its weights."""
+    """All that an engine's network is made of, except its weights."""
 
     layer_units: tuple[int, ...]
     activation: str
@@ -25,16 +25,17 @@ class NetworkKind:
     leaky_relu_slope: float
     precision: str = "full"
 
-    def build(self) -> _core.Network:
-        """Return a native network of this kind; its weights are still to be set."""
-        return _core.Network(
-            list(self.layer_units),
-            core_activation(self.activation),
-            core_activation(self.out_activation),
-            self.loss,
-            self.dtype,
-            self.leaky_relu_slope,
-            self.precision,
+    def build(self, team: Team) -> Network:
+        """Return a team's network of this kind; its weights are still to be set."""
+        return make_network(
+            team,
+            layer_units=self.layer_units,
+            hidden_activation=core_activation(self.activation),
+            out_activation=core_activation(self.out_activation),
+            loss=self.loss,
+            dtype=self.dtype,
+            leaky_relu_slope=self.leaky_relu_slope,
+            precision=self.precision,
         )
 
 
@@ -96,27 +97,35 @@ class Session:
     def __init__(self, settings: SolverSettings) -> None:
         self._settings = settings
         self.learning_rate = LearningRate(settings)
-        self._network: _core.Network | None = None
+        self._network: Network | None = None
+        self._on_gpu = False
         self._kind: NetworkKind | None = None
         self._alpha = 0.0
         # of a network not yet built: unpickled, or of another kind than the last one
         self._state: OptimizerState | None = None
 
-    def open(self, kind: NetworkKind, weights: Weights, alpha: float) -> _core.Network:
+    def open(self, team: Team, kind: NetworkKind, weights: Weights, alpha: float) -> Network:
         """Return the network of this kind, with these weights and the solver where it was."""
-        if self._network is None or kind != self._kind or alpha != self._alpha:
+        on_gpu = team.engine == "cuda"
+        if (
+            self._network is None
+            or kind != self._kind
+            or alpha != self._alpha
+            or on_gpu != self._on_gpu
+        ):
             state = self._optimizer_state()
             if self._kind is not None and kind.layer_units != self._kind.layer_units:
                 state = None  # moments of weights that are no longer there
-            self._network = kind.build()
+            self._network = kind.build(team)
             self._kind, self._alpha, self._state = kind, alpha, None
+            self._on_gpu = on_gpu
             self._start_solver(self._network, alpha)
             if state is not None:
                 self._network.set_optimizer_state(_cast(state, kind.dtype))
         self._network.set_parameters(weights.coefs, weights.intercepts)
         return self._network
 
-    def _start_solver(self, network: _core.Network, alpha: float) -> None:
+    def _start_solver(self, network: Network, alpha: float) -> None:
         s = self._settings
         network.set_solver(
             s.solver,

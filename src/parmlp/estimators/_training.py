@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from parmlp import _core
+from parmlp.engines import Network, Team
+from parmlp.engines.surface import EpochResult
 from parmlp.estimators._row_order import RowOrder
 from parmlp.estimators._session import LearningRate
 from parmlp.estimators._weights import check_weights
@@ -33,13 +35,13 @@ class Validation:
 
     Attributes
     ----------
-    X : ndarray or SparseRows of shape (n_rows, n_features)
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
     score : callable
         From output activations (n_rows, n_outputs) to a float; the higher the better, NaN for
         outputs that are not finite.
     """
 
-    X: Array | _core.SparseRows
+    X: Any
     score: Callable[[Array], float]
 
 
@@ -49,9 +51,10 @@ class TrainingRun:
 
     Attributes
     ----------
-    network, team : native objects
+    network, team : Network, Team
+        Of one engine.
     learning_rate : LearningRate
-    X : ndarray of shape (n_samples, n_features), C-contiguous, or SparseRows
+    X : ndarray of shape (n_samples, n_features), C-contiguous, or what the engine makes of it
         Of the network's dtype.
     targets : ndarray of shape (n_samples, n_outputs) and that dtype, or int32 class indices
     sample_weight : ndarray of shape (n_samples,) and that dtype, or None
@@ -71,10 +74,10 @@ class TrainingRun:
         Ends the training as Ctrl-C does, from any thread; whoever sets it does the warning.
     """
 
-    network: _core.Network
-    team: _core.Team
+    network: Network
+    team: Team
     learning_rate: LearningRate
-    X: Array | _core.SparseRows
+    X: Any
     targets: Array
     sample_weight: Array | None
     rows: RowOrder
@@ -179,9 +182,7 @@ def train(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -> None:
         _report_divergence(estimator, run)
 
 
-def _record(
-    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: _core.EpochResult
-) -> None:
+def _record(estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult) -> None:
     estimator.n_iter_ += 1
     estimator.loss_ = result.loss
     estimator.t_ += run.rows.n_rows
@@ -246,7 +247,7 @@ def _improves_no_more(estimator: "BaseMultilayerPerceptron", run: TrainingRun) -
 
 
 def _call_back(
-    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: _core.EpochResult
+    estimator: "BaseMultilayerPerceptron", run: TrainingRun, result: EpochResult
 ) -> bool:
     """Show the epoch to the user's callbacks; say whether one asks to stop."""
     callbacks = [c for c in (estimator.callback, run.callback) if c is not None]

@@ -112,9 +112,10 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         weight_decay``.
     leaky_relu_slope : float, default=0.01
         Slope of 'leaky_relu' below 0.
-    engine : {'auto', 'serial', 'threads', 'openmp'}, default='auto'
-        What runs the training steps. 'auto' takes 'threads' where the work of a minibatch pays for
-        it, else 'serial'. The engine does not change the result.
+    engine : {'auto', 'serial', 'threads', 'openmp', 'cuda'}, default='auto'
+        What runs training and prediction. 'auto' takes 'threads' where the work of a minibatch pays
+        for it, else 'serial'; these three and 'openmp' give the same bits. 'cuda' is an NVIDIA GPU,
+        with sums in another order; it takes no ``n_threads``, and 'two-phase' alone.
     n_threads : int or None, default=None
         Threads of the engine. None: as many as pay, at most the usable cores,
         ``OMP_NUM_THREADS`` and threadpoolctl's limit, and one inside a worker of joblib or
@@ -130,11 +131,11 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
     dtype : {'auto', 'float32', 'float64'}, default='auto'
         Precision of weights and training. 'auto': that of X in the first fit, float64 unless it is
         float32.
-    precision : {'full', 'bf16'}, default='full'
+    precision : {'full', 'tf32', 'bf16'}, default='full'
         Precision of the products in training. 'full': ``dtype``. 'bf16': their operands are rounded
         to bfloat16; sums, weights and all else are float32, also for X in float64. Much faster for
-        wide layers on CPUs with AVX512_BF16, an error on others; dense X only. Predictions are
-        made in float32, on any CPU.
+        wide layers on CPUs with AVX512_BF16 and on GPUs, an error on other CPUs; dense X only.
+        'tf32': likewise to 10 bits of fraction, on GPUs only. Predictions are made in float32.
     callback : callable or None, default=None
         Called as ``callback(report)`` with an :class:`EpochReport` after each epoch; a true answer
         stops the training. Edits to the estimator's weights count.
@@ -181,7 +182,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
     schedule_ : str
         Its schedule.
     simd_ : str
-        Its vector instructions: 'baseline', 'avx2' or 'avx512'.
+        Its vector instructions: 'baseline', 'avx2' or 'avx512'; of a GPU, as in 'sm_90'.
     stop_reason_ : str
         Why the last training ended: 'max_iter', 'tolerance', 'callback', 'interrupted' (Ctrl-C),
         'diverged', 'partial_fit' (its one epoch was done) or 'error'.

@@ -81,6 +81,11 @@ def check_order(workload: Workload, labels: Array, rows: int = ROWS) -> Array:
 def make_check(workload: Workload, problem: Problem, rows: int = ROWS) -> Check:
     """Run the reference over about `rows` rows."""
     order = check_order(workload, problem.labels, rows)
+    return check_of(workload, problem, order)
+
+
+def check_of(workload: Workload, problem: Problem, order: Array) -> Check:
+    """The check of training on these rows."""
     expected = reference.train(workload, problem, order)
     rounded = reference.train(workload, problem, order, np.float32)
     return Check(order, expected, _errors(problem, expected, rounded))

@@ -45,8 +45,14 @@ class JaxScan:
         zeros = jax.tree.map(jax.numpy.zeros_like, params)
         more = () if work.is_faithful else (zeros, jax.tree.map(jax.numpy.copy, zeros))
         self.state: Any = (params, more, jax.numpy.zeros((), jax.numpy.float32))
-        self.epoch = jax.jit(_make_epoch(jax, work, self.gathers_inside), donate_argnums=0)
+        self.epoch = jax.jit(
+            _make_epoch(jax, work, self.gathers_inside, self.matmul), donate_argnums=0
+        )
         self.loss = 0.0
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        """The product of a layer."""
+        return a @ b
 
     def _targets(self) -> Array:
         if self.work.is_faithful:
@@ -87,14 +93,14 @@ class JaxGathered(JaxScan):
         return x, y.reshape(steps, -1, *y.shape[1:]), np.empty((steps, 0), np.int32)
 
 
-def _make_epoch(jax: Any, work: Work, gathers_inside: bool) -> Any:
+def _make_epoch(jax: Any, work: Work, gathers_inside: bool, matmul: Any) -> Any:
     jnp = jax.numpy
     c = work.configuration
     faithful = work.is_faithful
 
     def data_loss(params: Any, x: Any, y: Any) -> Any:
         for layer, (w, b) in enumerate(params):
-            x = x @ w + b
+            x = matmul(x, w) + b
             if faithful:
                 x = jax.nn.sigmoid(x)
             elif layer < len(params) - 1:

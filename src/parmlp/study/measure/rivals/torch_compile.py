@@ -33,7 +33,9 @@ class TorchCompile:
             self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.W + self.b]
         self.total = torch.zeros(())
         self.t = torch.zeros(())
-        step = functools.partial(_step, torch, work.is_faithful, c.learning_rate, c.alpha)
+        step = functools.partial(
+            handwritten_step, torch, work.is_faithful, c.learning_rate, c.alpha
+        )
         self.step = torch.compile(step, fullgraph=True, dynamic=False)
         self.loss = 0.0
 
@@ -51,7 +53,7 @@ class TorchCompile:
         )
 
 
-def _step(  # noqa: PLR0917 (called by position, once a minibatch)
+def handwritten_step(  # noqa: PLR0917 (called by position, once a minibatch)
     torch: Any,
     faithful: bool,
     learning_rate: float,
@@ -65,6 +67,7 @@ def _step(  # noqa: PLR0917 (called by position, once a minibatch)
     total: Any,
     t: Any,
 ) -> None:
+    """Train one minibatch: change W, b, moments and t in place, and add the loss to total."""
     n = rows.shape[0]
     y = Y[rows]
     a = [X[rows]]

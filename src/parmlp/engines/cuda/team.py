@@ -1,0 +1,62 @@
+"""The GPU as the estimators see it: found once, when it is first asked for."""
+
+import os
+from functools import cache
+from typing import Any
+
+from parmlp.engines.cpu import EngineStatus
+from parmlp.engines.cuda.compiler import CachedCompiler, Nvrtc
+from parmlp.engines.cuda.device import Device
+from parmlp.engines.cuda.driver import load_driver
+from parmlp.engines.cuda.network import Rows
+from parmlp.engines.errors import EngineUnavailableError
+
+
+@cache
+def _find_device() -> tuple[int, Device]:
+    driver = load_driver()  # first: without a GPU nobody needs to hear of a missing compiler
+    return os.getpid(), Device(driver, CachedCompiler(Nvrtc()))
+
+
+def find_device() -> Device:
+    """Return the first GPU that CUDA_VISIBLE_DEVICES leaves to this process.
+
+    Raises
+    ------
+    EngineUnavailableError
+        Without a GPU, a driver or the compiler, and in a forked child of a process with a GPU.
+    """
+    process, device = _find_device()
+    if process != os.getpid():
+        raise EngineUnavailableError(
+            "engine='cuda' is not available: this process was forked from one that uses the GPU, "
+            "and CUDA does not work in such a child. Start processes with the 'spawn' or "
+            "'forkserver' method of multiprocessing, or use engine='threads'."
+        )
+    return device
+
+
+def status() -> EngineStatus:
+    """Return whether there is a GPU that can be used, or why not and what to do."""
+    try:
+        find_device()
+    except EngineUnavailableError as error:
+        reason, _, remedy = (
+            str(error).removeprefix("engine='cuda' is not available: ").partition(". ")
+        )
+        return EngineStatus("cuda", False, f"{reason}.", remedy)
+    return EngineStatus("cuda", True)
+
+
+class Team:
+    """A GPU, with ``_core.Team``'s surface."""
+
+    engine = "cuda"
+    size = 1
+
+    def __init__(self) -> None:
+        self.device = find_device()
+
+    def rows(self, X: Any) -> Rows:
+        """Return X, an ndarray or a CSR matrix, as a network on the GPU takes it."""
+        return Rows(X)
