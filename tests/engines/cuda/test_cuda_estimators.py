@@ -199,3 +199,18 @@ def test_two_threads_at_once() -> None:
     for fit in together:
         for a, b in zip(alone.coefs_, fit.coefs_, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_targets_changed_in_place_between_calls() -> None:
+    regressors = [
+        MLPRegressor(hidden_layer_sizes=(9,), engine="cuda", batch_size=50, random_state=1)
+        for _ in range(2)
+    ]
+    y, w = Y.astype(np.float32), np.ones(len(Y), np.float32)
+    for _ in range(2):
+        regressors[0].partial_fit(X, y, sample_weight=w)
+        regressors[1].partial_fit(X, y.copy(), sample_weight=w.copy())
+        y *= -1
+        w[::2] = 0.5
+    for a, b in zip(regressors[0].coefs_, regressors[1].coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -135,6 +135,27 @@ def test_a_missing_compiler_names_the_extra(
         team.find_device()
 
 
+@pytest.mark.usefixtures("nothing_found_yet")
+def test_a_compiler_that_is_too_new_for_the_driver(
+    monkeypatch: pytest.MonkeyPatch, simulator: Simulator
+) -> None:
+    class Library:
+        nvrtcGetErrorString = staticmethod(lambda status: b"")
+
+        @staticmethod
+        def nvrtcVersion(major: Any, minor: Any) -> int:
+            major._obj.value, minor._obj.value = 13, 5
+            return 0
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: Library)
+    monkeypatch.setattr(compiler, "_candidates", lambda: iter(["libnvrtc.so.13"]))
+    assert compiler.Nvrtc(newest=13).version == (13, 5)
+    monkeypatch.setattr(team, "load_driver", lambda: simulator.driver)
+    monkeypatch.setattr(simulator.driver, "version", 12040)
+    with pytest.raises(EngineUnavailableError, match=r"CUDA 12, and .* 13\.5.*parmlp\[cuda12\]"):
+        team.find_device()
+
+
 def test_a_forked_child_is_told_to_spawn(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
     monkeypatch.setattr(team, "_find_device", lambda: (-1, device))
     with pytest.raises(EngineUnavailableError, match=r"forked.*spawn"):

@@ -40,6 +40,11 @@ def kernel_sources() -> dict[str, str]:
 class Nvrtc:
     """The runtime compiler, as found on this machine.
 
+    Parameters
+    ----------
+    newest : int, optional
+        The newest major version of CUDA whose machine code the driver loads.
+
     Attributes
     ----------
     path : str
@@ -48,24 +53,36 @@ class Nvrtc:
     Raises
     ------
     EngineUnavailableError
-        Where it is not installed.
+        Where it is not installed, or too new for the driver.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, newest: int | None = None) -> None:
+        too_new = None
         for path in _candidates():
-            with contextlib.suppress(OSError):
+            try:
                 self._library = ctypes.CDLL(path)
-                self.path = path
-                break
-        else:
+            except OSError:
+                continue
+            self._library.nvrtcGetErrorString.restype = c_char_p
+            self.path, self.version = path, self._version()
+            if newest is None or self.version[0] <= newest:
+                return
+            too_new = self.version
+        if too_new:
             raise EngineUnavailableError(
-                f"engine='cuda' is not available: NVIDIA's runtime compiler (NVRTC) was not found. "
-                f"{_INSTALL} Or use engine='threads'."
+                f"engine='cuda' is not available: the driver speaks CUDA {newest}, and the runtime "
+                f"compiler is NVRTC {too_new[0]}.{too_new[1]}. Install one that the driver takes "
+                f"with 'pip install parmlp[cuda12]', or a newer driver (580 for CUDA 13)."
             )
-        self._library.nvrtcGetErrorString.restype = c_char_p
+        raise EngineUnavailableError(
+            f"engine='cuda' is not available: NVIDIA's runtime compiler (NVRTC) was not found. "
+            f"{_INSTALL} Or use engine='threads'."
+        )
+
+    def _version(self) -> tuple[int, int]:
         major, minor = c_int(), c_int()
         self._call("nvrtcVersion", byref(major), byref(minor))
-        self.version = (major.value, minor.value)
+        return major.value, minor.value
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from parmlp.engines.cuda import driver as api
-from parmlp.engines.cuda.driver import CudaError, Driver
+from parmlp.engines.cuda.driver import Driver
 
 _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_*
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -367,6 +367,3 @@ def _value(argument: Argument) -> Any:
     if isinstance(argument, int):
         return c_int(argument)
     return argument
-
-
-__all__ = ["Compiler", "CudaError", "Device", "Event", "Graph", "Kernel", "Memory", "Stream"]

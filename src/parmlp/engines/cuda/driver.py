@@ -124,6 +124,8 @@ class Driver:
 
     Attributes
     ----------
+    version : int
+        Of CUDA, as ``cuDriverGetVersion`` counts: 13000 for 13.0.
     context : c_void_p
         What a device's user makes current in each thread.
     """
@@ -143,6 +145,9 @@ class Driver:
             function.argtypes = argument_types
             function.restype = c_int
             self._functions[name] = function
+        version = c_int()
+        self.call("cuDriverGetVersion", ctypes.byref(version))
+        self.version = version.value
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function of the driver.

@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -151,8 +152,9 @@ class Network:
         self._steps_taken = 0
         self._trainer: Program | None = None
         self._predictor: LayerwiseProgram | None = None
-        # the arrays last trained on, and where they are on the device
+        # targets and weights of the fit that X belongs to, and where they are on the device
         self._kept: dict[str, tuple[Array, Memory]] = {}
+        self._kept_for: weakref.ref[Rows] | None = None
         self._graph: tuple[bytes, Graph | None] | None = None
         self._slots: tuple[str, list[_StreamSlot]] | None = None
 
@@ -433,6 +435,9 @@ class Network:
         rows = X.shape[0] if order is None else len(order)
         batch_size = min(batch_size, rows)
         steps = -(-rows // batch_size)
+        if self._kept_for is None or self._kept_for() is not X:
+            # another fit: arrays may be the same and hold other values
+            self._kept, self._kept_for = {}, weakref.ref(X)
         program = self._training(batch_size)
         weights = _batch_weights(sample_weight, order, rows, batch_size)
         has_penalty = self._solver["alpha"] != 0
@@ -549,7 +554,7 @@ class Network:
         return self._slots[1]
 
     def _keep(self, name: str, array: Array) -> Memory:
-        """Return an array on the device, where it stays as long as the same array comes again."""
+        """Return an array on the device, where it stays until the fit ends or another comes."""
         kept = self._kept.get(name)
         if kept is None or kept[0] is not array:
             kept = self._kept[name] = (array, self._scratch.put(name, array))

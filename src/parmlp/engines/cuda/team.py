@@ -15,7 +15,7 @@ from parmlp.engines.errors import EngineUnavailableError
 @cache
 def _find_device() -> tuple[int, Device]:
     driver = load_driver()  # first: without a GPU nobody needs to hear of a missing compiler
-    return os.getpid(), Device(driver, CachedCompiler(Nvrtc()))
+    return os.getpid(), Device(driver, CachedCompiler(Nvrtc(driver.version // 1000)))
 
 
 def find_device() -> Device:
