@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parmlp.study.cells import PlannedCell
@@ -97,9 +97,15 @@ class FakeBench:
 @dataclass
 class FakeLaboratory:
     others: float = 0.0
+    peak: float = 0.0  # FLOP/s of one thread that is seen after each group
     calls: list[tuple[str, str]] = field(default_factory=list)
     timed: int = 0
     closed: int = 0
+
+    def raise_peak(self, before: CeilingRecord) -> CeilingRecord | None:
+        if self.peak <= before.peak_flops["1"]:
+            return None
+        return replace(before, peak_flops=before.peak_flops | {"1": self.peak})
 
     def open(self, cells: list[PlannedCell]) -> FakeBench:
         if any(c.cell.data == "missing" for c in cells):

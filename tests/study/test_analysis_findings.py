@@ -99,6 +99,32 @@ def test_ten_times_is_judged_where_there_are_32_threads() -> None:
     assert bad["ten_times_from_threads"].verdict == "refuted"
 
 
+def test_pthreads_are_judged_on_most_threads_though_they_lose() -> None:
+    machine = Machine(cores=2, fork_join=1.0)
+    cells = [
+        Cell(name, (784, 100, 10), "mnist5k", 4096, 128, p, FAITHFUL)
+        for name, p in (("naive_serial", 1), ("naive_pthreads", 1), ("naive_pthreads", 2))
+    ]
+    found = by_id(run_of(machine, machine.group("e", "g", cells)))["ten_times_from_threads"]
+    assert "At most 2 threads ran here" in found.measured
+    assert "naive Pthreads on 2 threads is 0.0" in found.measured
+
+
+@pytest.mark.parametrize(
+    ("noise", "launch", "verdict"),
+    [(0.01, 0.0, "reproduced"), (0.01, 1e-2, "refuted"), (0.5, 0.0, "not measurable here")],
+)
+def test_blas_is_flat_or_not_beyond_the_noise(noise: float, launch: float, verdict: str) -> None:
+    machine = Machine(noise=noise)
+    machine.programs["blas_serial"] = Program(0.11, launch=launch)
+    cells = [
+        Cell("blas_serial", (784, 100, 10), "mnist5k", 4096, b, 1, FAITHFUL) for b in (128, 1024)
+    ]
+    found = by_id(run_of(machine, machine.group("e", "g", cells)))
+    assert found["blas_flat_in_batch"].verdict == verdict
+    assert "both with a row of ours" in found["ahead_of_rivals"].measured
+
+
 def test_widths_and_gpu_are_judged_where_cuda_was_timed() -> None:
     machine = Machine()
     machine.programs["parmlp_cuda"] = Program(8.0)

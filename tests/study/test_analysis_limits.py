@@ -68,6 +68,13 @@ def test_fork_join_and_each_example_cost_what_they_hand_over() -> None:
         )
 
 
+def test_a_ceiling_that_is_too_low_is_told() -> None:
+    run = run_of(Machine(noise=0), Program(0.8))
+    low = replace(Machine(), peak=50e9).ceiling()
+    assert "measured too low" in first_bound(replace(run, ceiling=low)).reasoning
+    assert "too low" not in first_bound(run).reasoning
+
+
 def test_no_ceiling_no_bound() -> None:
     run = replace(run_of(Machine(), Program(0.8)), ceiling=None)
     assert bound_of(next(iter(run.measured)), run) is None

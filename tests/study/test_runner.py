@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def go_on(
             laboratory=laboratory,
             settings=SETTINGS,
             watcher=Watcher(lambda text: None, done),
+            raise_peak=laboratory.raise_peak,
         )
 
 
@@ -131,6 +133,17 @@ def test_predictions_are_there_before_anything_is_timed(
     assert read_results(tmp_path).cells == {}
     assert content["cells"][CELLS[0].key]["seconds_per_epoch"] > 0
     assert set(content["findings"]["same_bits"]) == {"source", "statement", "expected"}
+
+
+def test_a_higher_peak_that_is_seen_later_counts(
+    tmp_path: Path, laboratory: FakeLaboratory
+) -> None:
+    laboratory.peak = 3e11
+    results = whole_run(tmp_path, laboratory)
+    assert results.ceiling == replace(CEILING, peak_flops={"1": 3e11, "2": 2e11})
+    assert predictions.read(tmp_path)["ceiling"]["peak_flops"] == CEILING.peak_flops
+    lines = (tmp_path / RESULTS).read_text().splitlines()
+    assert sum('"type": "ceiling"' in line for line in lines) == 2
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,46 +19,68 @@ _ROWS, _BATCH, _EPOCHS = 2000, 4, 12
 _PHASES = 2
 
 
-def measure_ceiling(
-    threads: Iterable[int],
-    cpus_for: Callable[[int], tuple[int, ...]],
-    bandwidth_mebibytes: int = 192,
-) -> CeilingRecord:
-    """Measure peak arithmetic, memory bandwidth, and the costs of working together.
+# A peak that is this much higher than the one on record replaces it.
+_RAISE = 1.01
+
+
+class Meter:
+    """Measures the limits for some numbers of threads.
 
     Parameters
     ----------
     threads : iterable of int
-        Numbers of threads to measure with.
     cpus_for : callable
         The CPUs of a number of threads.
-    bandwidth_mebibytes : int, default=192
-        Memory that each thread reads.
-
-    Raises
-    ------
-    StudyError
-        If there is no C compiler, which the measuring kernels need.
     """
-    try:
-        machine = Ceiling()
-    except RuntimeError as error:
-        raise StudyError(str(error)) from error
-    counts = sorted({1, *threads})
-    serial = {s: _step_seconds("serial", 1, s) for s in ("two-phase", "partial-gradients")}
-    hand_over, fork_join = {}, {}
-    for t in counts:
-        if t > 1:
-            extra = _step_seconds("threads", t, "two-phase") - serial["two-phase"]
-            hand_over[str(t)] = max(0.0, extra) / _PHASES
-            extra = _step_seconds("threads", t, "fork-join") - serial["partial-gradients"]
-            fork_join[str(t)] = max(0.0, extra)
-    return CeilingRecord(
-        {str(t): max(machine.peak(cpus_for(t)).flops for _ in range(3)) for t in counts},
-        {str(t): machine.bandwidth(cpus_for(t), bandwidth_mebibytes) for t in counts},
-        hand_over,
-        fork_join,
-    )
+
+    def __init__(self, threads: Iterable[int], cpus_for: Callable[[int], tuple[int, ...]]) -> None:
+        self._counts = sorted({1, *threads})
+        self._cpus_for = cpus_for
+
+    @cached_property
+    def _machine(self) -> Ceiling:
+        try:
+            return Ceiling()
+        except RuntimeError as error:
+            raise StudyError(str(error)) from error
+
+    def measure(self) -> CeilingRecord:
+        """Peak arithmetic, memory bandwidth, and the costs of working together.
+
+        Raises
+        ------
+        StudyError
+            If there is no C compiler, which the measuring kernels need.
+        """
+        serial = {s: _step_seconds("serial", 1, s) for s in ("two-phase", "partial-gradients")}
+        hand_over, fork_join = {}, {}
+        for t in self._counts:
+            if t > 1:
+                extra = _step_seconds("threads", t, "two-phase") - serial["two-phase"]
+                hand_over[str(t)] = max(0.0, extra) / _PHASES
+                extra = _step_seconds("threads", t, "fork-join") - serial["partial-gradients"]
+                fork_join[str(t)] = max(0.0, extra)
+        peaks = [self._peaks() for _ in range(3)]
+        return CeilingRecord(
+            {t: max(peak[t] for peak in peaks) for t in peaks[0]},
+            {str(t): self._machine.bandwidth(self._cpus_for(t)) for t in self._counts},
+            hand_over,
+            fork_join,
+        )
+
+    def raise_peak(self, before: CeilingRecord) -> CeilingRecord | None:
+        """Measure the peak again; the new record if it is higher than in `before`, else None.
+
+        A peak taken beside somebody else's work is too low, and shares of it would flatter.
+        """
+        now = self._peaks()
+        if all(now[t] <= _RAISE * before.peak_flops.get(t, 0.0) for t in now):
+            return None
+        higher = {t: max(now[t], before.peak_flops.get(t, 0.0)) for t in now}
+        return replace(before, peak_flops=before.peak_flops | higher)
+
+    def _peaks(self) -> dict[str, float]:
+        return {str(t): self._machine.peak(self._cpus_for(t)).flops for t in self._counts}
 
 
 def _step_seconds(engine: str, threads: int, schedule: str) -> float:

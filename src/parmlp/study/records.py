@@ -174,6 +174,7 @@ class RunRecord:
 class CeilingRecord:
     """The machine's limits by number of threads (as text): what predictions are made from.
 
+    Where a higher peak is seen later in a run, a further record has it, and the last one counts.
     ``hand_over_seconds`` is what passing from one phase of a step to the next costs;
     ``fork_join_seconds`` what making and joining threads for a minibatch costs.
     """

@@ -122,8 +122,15 @@ def run(
     laboratory: OpensBenches,
     settings: Settings,
     watcher: Watcher,
+    raise_peak: Callable[[CeilingRecord], CeilingRecord | None],
 ) -> None:
     """Measure the cells that `results` does not have yet and append their records.
+
+    Parameters
+    ----------
+    raise_peak : callable
+        Called after each group with the ceiling on record; a higher one that it returns is
+        appended. Predictions stay as they were made.
 
     Raises
     ------
@@ -143,6 +150,10 @@ def run(
             watcher.say(f"[{number}/{len(groups)}] {group}")
             journal = results.rounds.get(group, [])
             _Group(members, journal, settings, watcher, writer).run(laboratory)
+            higher = raise_peak(results.ceiling) if results.ceiling else None
+            if higher is not None:
+                results.ceiling = higher
+                writer.append(higher)
     except BaseException:
         _try_to_end(writer)
         raise

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from parmlp.study import cells, experiments, implementations, peers, predictions, runner
-from parmlp.study.ceiling import measure_ceiling
+from parmlp.study.ceiling import Meter
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
 from parmlp.study.laboratory import Laboratory
@@ -90,13 +90,13 @@ def run_study(
         runner.open_results(folder, resume=request.resume) as writer,
         Laboratory(settings, cpus, interpreters, folder / SCRATCH) as laboratory,
     ):
+        meter = Meter({p.cell.threads for p in planned}, laboratory.cpus_for)
 
-        def ceiling() -> CeilingRecord:
+        def measure() -> CeilingRecord:
             say("measuring the machine's limits")
-            counts = {p.cell.threads for p in planned}
-            return measure_ceiling(counts, laboratory.cpus_for)
+            return meter.measure()
 
-        results, limits = runner.start(folder, writer, run, planned, ceiling)
+        results, limits = runner.start(folder, writer, run, planned, measure)
         predicted = predictions.read(folder)["cells"]
         done = show([(p, _expected_seconds(p, settings, predicted)) for p in planned])
         with (folder / LOG).open("a", encoding="utf-8") as log:
@@ -120,6 +120,7 @@ def run_study(
                 laboratory=laboratory,
                 settings=settings,
                 watcher=Watcher(tell, done),
+                raise_peak=meter.raise_peak,
             )
     return read_results(folder)
 

@@ -138,6 +138,8 @@ def _reasoning(kind: Kind, shares: dict[str, float], roof: Roof, hand_over: str 
     if kind == "instructions":
         said.insert(0, "no limit of the machine explains it, so its own instructions take the time")
     missing = []
+    if max(shares["arithmetic"], shares["bandwidth"]) > 1:
+        missing.append("more than all of it: that ceiling was measured too low")
     if "synchronisation" not in shares and roof.threads > 1:
         missing.append("its hand-overs are not known")
     if "launch" not in shares:

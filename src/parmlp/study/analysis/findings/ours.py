@@ -29,7 +29,7 @@ def ahead_of_rivals(run: StudyRun) -> Outcome:
     """Is our fastest CPU row ahead of the fastest library, problem by problem?"""
     found = duels(run.measured, _names(run, "ours", "cpu"), _names(run, "rival", "cpu"))
     if not found:
-        return Outcome(None, "No rival was timed in this run, so there is nobody to compare with.")
+        return Outcome(None, "No problem was timed both with a row of ours and with a library.")
     return Outcome(majority([vote(d.ratio) for d in found]), tell(found))
 
 

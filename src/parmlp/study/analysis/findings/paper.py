@@ -82,14 +82,16 @@ def blas_flat_in_batch(run: StudyRun) -> Outcome:
         return _missing("no BLAS row was timed at two batch sizes")
     spreads = []
     for series in found:
-        seconds = [m.row_seconds.median for m in series]
-        spreads.append((max(seconds) / min(seconds), series))
-    flat = [s for s, _ in spreads if s <= FLAT]
-    spread, series = max(spreads, key=lambda item: item[0])
+        slow = max(series, key=lambda m: m.row_seconds.median)
+        fast = min(series, key=lambda m: m.row_seconds.median)
+        spreads.append((fast.speed_over(slow), series))
+    votes = [int(s.high <= FLAT) - int(s.low > FLAT) for s, _ in spreads]
+    spread, series = max(spreads, key=lambda item: item[0].median)
     return Outcome(
-        2 * len(flat) > len(spreads),
-        f"In {len(flat)} of {len(spreads)} series the slowest batch takes at most {FLAT:g} times "
-        f"as long as the fastest. The largest spread is {spread:.2f} times, of "
+        majority(votes),
+        f"The slowest batch takes at most {FLAT:g} times as long as the fastest in "
+        f"{votes.count(1)} of {len(votes)} series, longer in {votes.count(-1)}; of the rest the "
+        f"interval holds {FLAT:g}. The largest spread is {times(spread)}, of "
         f"{with_threads(series[0])}, {series[0].problem.net}, batch {series[0].cell.batch:,} to "
         f"{series[-1].cell.batch:,}.",
     )
@@ -165,12 +167,14 @@ def bank_conflicts(_: StudyRun) -> Outcome:
 
 def ten_times_from_threads(run: StudyRun) -> Outcome:
     """Do 32 threads give about ten times naive serial?"""
-    found = duels(run.measured, ["naive_pthreads"], ["naive_serial"])
-    found = [d for d in found if d.first.threads > 1]
-    if not found:
-        return _missing("naive Pthreads and naive serial were not both timed")
-    most = max(d.first.threads for d in found)
-    best = max((d for d in found if d.first.threads == most), key=lambda d: d.ratio.median)
+    pthreads = run.measured.where(names=["naive_pthreads"])
+    most = pthreads.most_threads
+    serial = run.measured.where(names=["naive_serial"])
+    at_most = Measurements([*pthreads.where(threads=most), *serial])
+    found = duels(at_most, ["naive_pthreads"], ["naive_serial"])
+    if not found or most < 2:
+        return _missing("naive Pthreads on several threads and naive serial were not both timed")
+    best = max(found, key=lambda d: d.ratio.median)
     efficiency = best.ratio.median / most
     text = (
         f"{with_threads(best.first)} is {times(best.ratio)} as fast as naive serial "

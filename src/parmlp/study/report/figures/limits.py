@@ -101,6 +101,9 @@ def roofline_figure(run: StudyRun) -> Drawing | Gap:
 #: Colours of phases, in the order in which they first occur.
 _PHASE_COLOURS: tuple[Colour, ...] = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 
+#: Percent of a step that no bar can show.
+_INVISIBLE = 0.1
+
 #: Layers of one phase are told apart by how solid its colour is.
 _LAYER_ALPHA = (1.0, 0.65, 0.4, 0.25)
 
@@ -138,7 +141,7 @@ def phases(run: StudyRun) -> Drawing | Gap:
                 )
                 patches.setdefault(name, Patch(color=colours[p.phase].light, alpha=alpha))
                 left += 100 * p.share
-            if left < 100:
+            if left < 100 - _INVISIBLE:
                 ax.barh(y, 100 - left, left=left, height=0.62, color=LINE.light)
                 patches.setdefault("between phases", Patch(color=LINE.light))
         ax.set_yticks(range(len(records)), titles)
