@@ -11,7 +11,6 @@ of how good each implementation is; they are stated here, not fitted to any resu
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -222,17 +221,16 @@ def write(folder: Path, content: dict[str, Any]) -> None:
         If it cannot be written.
     """
     target = folder / PREDICTIONS
+    unfinished = folder / f".{PREDICTIONS}"
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{PREDICTIONS}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with unfinished.open("w", encoding="utf-8") as file:
                 json.dump(content, file, allow_nan=False, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise StudyError(
             f"cannot write {target}: {error.strerror or error}; nothing has been timed yet. Free "
