@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from parmlp import MLPClassifier, MLPRegressor, fit_many
+from parmlp import MLPClassifier, MLPRegressor, _core, fit_many
 from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._samples import Samples
 
@@ -51,7 +51,7 @@ def test_the_memory_is_shared(dtype: str) -> None:
     rows, y = samples.checked(model, None, reset=True)
     assert rows.X.dtype == dtype
     assert np.shares_memory(rows.X, array)
-    assert np.shares_memory(rows.plain(), array)
+    assert np.shares_memory(rows.plain(_core.Team("serial", 1)), array)
     np.testing.assert_array_equal(y, Y)
     assert model.n_features_in_ == 5
 
