@@ -16,11 +16,17 @@ constexpr double kLongStep = 2e-3;
 // neighbouring windows differ by so much on a machine shared with others.
 constexpr double kGain = 0.97;
 constexpr double kChange = 1.25;
+// At first, after a gain, and after a change. A trial of a slower number takes as long as two or three
+// windows, so that one a window would cost a short fit a third of its time.
+constexpr int kFirstWindows = 8;
+constexpr int kWindowsAfterGain = 4;
+constexpr int kWindowsAfterChange = 2;
 constexpr int kMostWindowsBetweenTrials = 128;
 
 }  // namespace
 
-WorkerChoice::WorkerChoice(int most) : settling_(kSettlingSteps) {
+WorkerChoice::WorkerChoice(int most)
+    : windows_to_trial_(kFirstWindows), windows_between_trials_(kFirstWindows), settling_(kSettlingSteps) {
   for (int n = most; n > 1; n /= 2) candidates_.push_back(n);
   candidates_.push_back(1);
 }
@@ -42,7 +48,7 @@ void WorkerChoice::window_ends(double seconds_per_step) {
   seconds_ = 0;
   if (current_ != best_) {
     if (seconds_per_step < kGain * best_time_) {
-      windows_between_trials_ = 1;
+      windows_between_trials_ = kWindowsAfterGain;
       keep(current_, seconds_per_step);
     } else {
       windows_between_trials_ = std::min(2 * windows_between_trials_, kMostWindowsBetweenTrials);
@@ -53,7 +59,8 @@ void WorkerChoice::window_ends(double seconds_per_step) {
     return;
   }
   const double better = last_time_ > 0 ? std::min(last_time_, seconds_per_step) : seconds_per_step;
-  if (best_time_ > 0 && better > kChange * best_time_) windows_between_trials_ = windows_to_trial_ = 1;
+  if (best_time_ > 0 && better > kChange * best_time_)
+    windows_between_trials_ = windows_to_trial_ = kWindowsAfterChange;
   best_time_ = better;
   last_time_ = seconds_per_step;
   if (!worth_a_trial() || --windows_to_trial_ > 0) return;

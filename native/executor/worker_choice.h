@@ -34,8 +34,8 @@ class WorkerChoice {
   double last_time_ = 0;
   double best_time_ = 0;
   bool downwards_ = true;  // the next trial's direction
-  int windows_to_trial_ = 1;
-  int windows_between_trials_ = 1;
+  int windows_to_trial_;
+  int windows_between_trials_;
   // the open window
   int settling_;
   std::int64_t steps_ = 0;
