@@ -105,7 +105,7 @@ def epochs(engine: str, schedule: str, *, adaptive: bool) -> Iterator[tuple[byte
 
 @pytest.mark.parametrize("engine", PARALLEL_ENGINES)
 def test_bits_do_not_depend_on_the_choice(engine: str) -> None:
-    """Up to an epoch in which another number of workers was tried: fewer tiles, as they are taller."""
+    """Up to an epoch in which another number of workers was tried: its tiles are fewer."""
     fixed = epochs(engine, "two-phase", adaptive=False)
     chosen = epochs(engine, "two-phase", adaptive=True)
     for _, (weights, tiles), (chosen_weights, chosen_tiles) in zip(
