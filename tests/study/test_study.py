@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parmlp.study import experiments, folders, implementations, study
+from parmlp.study import experiments, folders, implementations, laboratory, study
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
 from parmlp.study.experiments import Experiment, parse
@@ -114,6 +114,24 @@ def test_rivals_that_break_are_recorded_in_place(
     assert results.run.platform["cpu"]
     assert results.end is not None
     assert results.end.complete
+
+
+def test_a_mode_is_chosen_anew_only_at_a_very_different_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: None
+) -> None:
+    tried: list[str] = []
+    prepare = laboratory.rounds.prepare
+
+    def spy(competitor: Any, prepared: Any, *more: Any) -> Any:
+        tried.append(f"{competitor.entry.name} {prepared.workload.batch}")
+        return prepare(competitor, prepared, *more)
+
+    monkeypatch.setattr(laboratory.rounds, "prepare", spy)
+    experiment = tiny(implementations=["several"], batch=[8, 32, 64])
+    results, _ = run(tmp_path, monkeypatch, experiment)
+    assert [c.versions["mode"] for c in results.cells.values()] == ["numpy"] * 3
+    modes = ("slow", "wrong", "numpy", "absent")
+    assert tried == [*(f"{m} 8" for m in modes), "numpy 32", *(f"{m} 64" for m in modes)]
 
 
 def test_a_rival_that_hangs_is_killed(

@@ -5,19 +5,24 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
-from parmlp.study.implementations import IMPLEMENTATIONS
+from parmlp.study.implementations import IMPLEMENTATIONS, Implementation
 from parmlp.study.measure import rounds
 from parmlp.study.measure.competitor import Competitor, CompetitorError
 from parmlp.study.measure.rivals import Entry
-from parmlp.study.records import Check, Status, finite_or_none
+from parmlp.study.records import Cell, Check, Status, finite_or_none
 from parmlp.study.settings import Settings
+
+# A mode chosen at one batch size is taken over by sizes that differ by less than this factor. To
+# try all modes is to compile them all, most of a run's time; what sets them apart is what a step
+# costs besides its arithmetic, and that changes little between neighbouring sizes.
+_SAME_MODE = 8
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Laboratory:
         self.cpus = cpus
         self.interpreters = interpreters
         self._competitors: dict[tuple[str, int], Competitor] = {}
+        self._modes: dict[Cell, tuple[int, Entry]] = {}
         self._scratch = scratch
         shutil.rmtree(scratch, ignore_errors=True)
         try:
@@ -154,6 +160,20 @@ class Laboratory:
             )
         return self._competitors[key]
 
+    def modes(self, implementation: Implementation, cell: Cell) -> tuple[Entry, ...]:
+        """The modes to try in a cell: all, or the one found fastest in a cell much like it."""
+        if not self.settings.every_mode:
+            return implementation.modes[:1]
+        batch, entry = self._modes.get(_but_batch(cell), (0, None))
+        low, high = sorted((batch, cell.batch))
+        if entry is None or high >= _SAME_MODE * low:
+            return implementation.modes
+        return (entry,)
+
+    def remember_mode(self, cell: Cell, entry: Entry) -> None:
+        """Note that `entry` was the fastest of all modes in `cell`."""
+        self._modes[_but_batch(cell)] = (cell.batch, entry)
+
     def dismiss(self, competitor: Competitor) -> None:
         """End a process that broke down; the next cell starts another."""
         self._competitors.pop((competitor.entry.name, competitor.threads)).close()
@@ -180,8 +200,29 @@ class RealBench:
         implementation = IMPLEMENTATIONS[planned.cell.implementation]
         if implementation.reason is not None:
             return Prepared("unavailable", implementation.reason)
-        every_mode = self._laboratory.settings.every_mode
-        modes = implementation.modes if every_mode else implementation.modes[:1]
+        modes = self._laboratory.modes(implementation, planned.cell)
+        best, lost = self._fastest(modes, planned)
+        if best is None and modes != implementation.modes and self._laboratory.settings.every_mode:
+            modes = implementation.modes  # what was fastest elsewhere does not work here
+            best, lost = self._fastest(modes, planned)
+        if best is None:
+            return self._none_left(implementation.venv, lost)
+        competitor, found = best
+        if len(modes) > 1:
+            self._laboratory.remember_mode(planned.cell, competitor.entry)
+        self._chosen[planned.key] = competitor
+        return Prepared(
+            "timed",
+            check=_check(found),
+            versions=found["versions"] | {"mode": competitor.entry.name},
+            weights_sha256=found["weights_sha256"],
+            scaled=found.get("rows_per_round", planned.cell.rows) < planned.cell.rows,
+        )
+
+    def _fastest(
+        self, modes: tuple[Entry, ...], planned: PlannedCell
+    ) -> tuple[tuple[Competitor, rounds.Record] | None, list[tuple[Entry, rounds.Record]]]:
+        """The mode with the highest rate, and what became of those that cannot be timed."""
         best: tuple[float, Competitor, rounds.Record] | None = None
         lost: list[tuple[Entry, rounds.Record]] = []
         for entry in modes:
@@ -194,17 +235,7 @@ class RealBench:
             competitor = self._laboratory.competitor(entry, planned.cell.threads)
             if best is None or rate > best[0]:
                 best = (rate, competitor, found)
-        if best is None:
-            return self._none_left(implementation.venv, lost)
-        _, competitor, found = best
-        self._chosen[planned.key] = competitor
-        return Prepared(
-            "timed",
-            check=_check(found),
-            versions=found["versions"] | {"mode": competitor.entry.name},
-            weights_sha256=found["weights_sha256"],
-            scaled=found.get("rows_per_round", planned.cell.rows) < planned.cell.rows,
-        )
+        return (best[1:] if best else None), lost
 
     def _try(self, entry: Entry, planned: PlannedCell, several: bool) -> rounds.Record:
         """One mode's check and, where it is timed or compared with other modes, its warm-up."""
@@ -276,6 +307,11 @@ class RealBench:
             with contextlib.suppress(CompetitorError):  # the next command will tell
                 competitor.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _but_batch(cell: Cell) -> Cell:
+    """`cell` without what a mode is not chosen by."""
+    return replace(cell, batch=0, rows=0, seed=0, epochs=None)
 
 
 def _cannot_write(place: Path, error: OSError) -> StudyError:

@@ -13,7 +13,9 @@ def prepare(threads: int) -> Any:
     import torch
 
     torch.set_num_threads(threads)
-    torch.set_num_interop_threads(1)
+    # torch takes this number once; a process prepares for each workload that it gets.
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
     torch.set_flush_denormal(True)
     return torch
 
