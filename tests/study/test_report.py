@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from parmlp.study.analysis import Estimate, StudyRun
 from parmlp.study.errors import StudyError
 from parmlp.study.records import PREDICTIONS, RESULTS, Cell, CellRecord
 from parmlp.study.report import Report, write_report
+from parmlp.study.report.drawing import Drawing
+from parmlp.study.report.figures import training
 from study.simulated_machine import FAITHFUL, Machine, write_study
 
 Change = Callable[[CellRecord], CellRecord]
@@ -175,3 +178,19 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     page.mkdir(parents=True)
     with pytest.raises(StudyError, match="cannot write"):
         write_report(tmp_path)
+
+
+def test_accuracy_over_time_starts_with_set_up_and_compilation() -> None:
+    machine = Machine(cores=2)
+    records = tuple(machine.time_to_accuracy())
+    drawing = training.accuracy_over_time(StudyRun(machine.run(), records, None))
+    assert isinstance(drawing, Drawing)
+    rows = [r for r in drawing.data.rows if r[1] == "JAX"]
+    jax = [r for r in records if r.cell.implementation == "jax"]
+    assert len(rows) == len(jax[0].test_curve or ())
+    for epoch, (_, _, _, seconds, accuracy) in enumerate(rows):
+        ends = sorted(0.5 + sum((r.epoch_seconds or ())[: epoch + 1]) for r in jax)
+        scores = sorted(100 * (r.test_curve or ())[epoch] for r in jax)
+        assert seconds == pytest.approx(ends[1])
+        assert isinstance(accuracy, Estimate)
+        assert (accuracy.low, accuracy.median, accuracy.high) == pytest.approx(scores)

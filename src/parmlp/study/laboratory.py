@@ -35,6 +35,7 @@ class Prepared:
     versions: Mapping[str, str] | None = None
     weights_sha256: str | None = None
     scaled: bool = False
+    nonzero_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ class RealBench:
             versions=found["versions"] | {"mode": competitor.entry.name},
             weights_sha256=found["weights_sha256"],
             scaled=found.get("rows_per_round", planned.cell.rows) < planned.cell.rows,
+            nonzero_share=self._prepared[planned.workload].nonzero_share,
         )
 
     def _fastest(

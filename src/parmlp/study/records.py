@@ -210,6 +210,7 @@ class CellRecord:
     check: Check | None = None
     rounds: tuple[Round, ...] = ()
     scaled: bool = False  # timed on part of an epoch
+    nonzero_share: float | None = None  # of the training rows' values
     accuracy: Accuracy | None = None
     loss_curve: tuple[float, ...] | None = None
     test_curve: tuple[float | None, ...] | None = None  # accuracy by epoch

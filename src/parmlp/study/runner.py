@@ -263,6 +263,7 @@ class _Group:
                 "versions": dict(prepared.versions or {}),
                 "weights_sha256": prepared.weights_sha256,
                 "scaled": prepared.scaled,
+                "nonzero_share": prepared.nonzero_share,
             }
         rounds = tuple(
             Round(

@@ -38,6 +38,6 @@ class Settings:
 
 SETTINGS = {
     "quick": Settings(7, 0, 0.03, 2, 512, 30.0, every_mode=False),
-    "paper": Settings(7, 1, 0.3, 2, 2048, 900.0, every_mode=True),
+    "paper": Settings(7, 1, 0.15, 1, 2048, 900.0, every_mode=True),
     "full": Settings(11, 2, 0.5, 4, 8192, 1800.0, every_mode=True),
 }

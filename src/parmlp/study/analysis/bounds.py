@@ -96,7 +96,7 @@ def bound_of(m: Measurement, run: StudyRun) -> Bound | None:
     step = m.step_seconds
     batch = min(m.cell.batch, m.cell.rows)
     shares: dict[str, float] = {
-        "arithmetic": batch * m.cell.flops_per_sample / roof.peak_flops / step,
+        "arithmetic": batch * m.needed_flops_per_sample / roof.peak_flops / step,
         "bandwidth": batch * bytes_per_sample(m.cell, run.cache) / roof.bytes_per_second / step,
     }
     hand_over = hand_over_seconds(m, run)
@@ -109,7 +109,7 @@ def bound_of(m: Measurement, run: StudyRun) -> Bound | None:
         shares["launch"] = max(0.0, rest) / step
     largest = max(shares, key=lambda kind: shares[kind])
     kind: Kind = "instructions" if shares[largest] < SMALL else _KINDS[largest]
-    reasoning = _reasoning(kind, shares, roof, hand_over[1] if hand_over else None)
+    reasoning = _reasoning(m, kind, shares, roof, hand_over[1] if hand_over else None)
     return Bound(m, kind, shares, reasoning)
 
 
@@ -121,10 +121,13 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def _reasoning(kind: Kind, shares: dict[str, float], roof: Roof, hand_over: str | None) -> str:
+def _reasoning(
+    m: Measurement, kind: Kind, shares: dict[str, float], roof: Roof, hand_over: str | None
+) -> str:
     cores = f"{roof.threads} core{'s' * (roof.threads > 1)}"
+    operations = "the operations on nonzero values" if m.skips_zeros else "the operations"
     texts = {
-        "arithmetic": f"the operations alone, at the peak of {cores} "
+        "arithmetic": f"{operations} alone, at the peak of {cores} "
         f"({roof.peak_flops / 1e9:.0f} GFLOP/s), take {{share}} of the time",
         "bandwidth": f"reading rows and weights alone, at {roof.bytes_per_second / 1e9:.0f} GB/s, "
         "takes {share} of the time",

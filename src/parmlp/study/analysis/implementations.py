@@ -24,6 +24,8 @@ class Implementation:
         ``authors``: a row of the authors' table written anew; ``ours``; ``rival``: a library.
     device : str
         ``cpu`` or ``gpu``.
+    skips_zeros : bool
+        Whether its first layer may leave out products with zeros of the rows.
     hand_over : str
         When work passes to other threads; see `Handover`. Rivals' own is not known: ``none``.
     """
@@ -33,6 +35,11 @@ class Implementation:
     family: Family
     device: Literal["cpu", "gpu"] = "cpu"
     hand_over: Handover = "none"
+    skips_zeros: bool = False
+
+
+def _ours(name: str, label: str, hand_over: Handover = "none") -> Implementation:
+    return Implementation(name, label, "ours", hand_over=hand_over, skips_zeros=True)
 
 
 #: In the order of the tables: the authors' rows, ours, the rivals.
@@ -43,13 +50,11 @@ IMPLEMENTATIONS = {
         Implementation("naive_pthreads", "naive Pthreads", "authors", hand_over="minibatch"),
         Implementation("blas_serial", "BLAS serial", "authors"),
         Implementation("blas_parallel", "BLAS parallel", "authors", hand_over="example"),
-        Implementation("parmlp_serial", "parmlp serial", "ours"),
-        Implementation("parmlp_threads", "parmlp threads", "ours", hand_over="phase"),
-        Implementation("parmlp_openmp", "parmlp OpenMP", "ours", hand_over="phase"),
-        Implementation(
-            "parmlp_partial_gradients", "parmlp partial gradients", "ours", hand_over="phase"
-        ),
-        Implementation("parmlp_fork_join", "parmlp fork-join", "ours", hand_over="minibatch"),
+        _ours("parmlp_serial", "parmlp serial"),
+        _ours("parmlp_threads", "parmlp threads", "phase"),
+        _ours("parmlp_openmp", "parmlp OpenMP", "phase"),
+        _ours("parmlp_partial_gradients", "parmlp partial gradients", "phase"),
+        _ours("parmlp_fork_join", "parmlp fork-join", "minibatch"),
         Implementation("parmlp_cuda", "parmlp CUDA", "ours", "gpu"),
         Implementation("theano", "Theano", "rival"),
         Implementation("pytensor", "PyTensor", "rival"),

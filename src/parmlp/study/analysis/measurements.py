@@ -12,6 +12,9 @@ from parmlp.study.records import Cell, CellRecord, Round
 #: So many quiet rounds are enough to leave the others out.
 QUIET_ROUNDS = 7
 
+#: Up to this share of nonzero values the CPU engines compress rows and skip the zeros.
+SPARSE = 0.3
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -113,6 +116,22 @@ class Measurement:
     def gflops(self) -> Estimate:
         """10^9 floating-point operations a second, by `records.flops_per_sample`."""
         return self.row_seconds.map(lambda seconds: self.cell.flops_per_sample / seconds / 1e9)
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether the first layer's products with zeros of the rows are left out."""
+        share = self.record.nonzero_share
+        return self.implementation.skips_zeros and share is not None and share <= SPARSE
+
+    @property
+    def needed_flops_per_sample(self) -> float:
+        """Floating-point operations a row, without those on zeros where they are skipped."""
+        flops = float(self.cell.flops_per_sample)
+        if not self.skips_zeros:
+            return flops
+        assert self.record.nonzero_share is not None
+        inputs, units = self.cell.layers[:2]
+        return flops - 4 * inputs * units * (1 - self.record.nonzero_share)
 
     def speed_over(self, other: "Measurement") -> Estimate:
         """How many times as many rows a second this one trains as `other`."""

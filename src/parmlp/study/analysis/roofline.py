@@ -76,7 +76,11 @@ def roofs(ceiling: CeilingRecord | None) -> dict[int, Roof]:
 
 @dataclass(frozen=True)
 class RooflinePoint:
-    """A measurement under its roof; ``share`` is of what the roof allows at its intensity."""
+    """A measurement under its roof, by the operations of dense rows as every GFLOP/s here.
+
+    ``share`` is of what the roof allows, and counts only the operations that are needed: skipping
+    zeros leaves some out, so that ``flops`` may be above the roof.
+    """
 
     measurement: Measurement
     roof: Roof
@@ -85,7 +89,9 @@ class RooflinePoint:
 
     @property
     def share(self) -> float:
-        return self.flops / self.roof.allows(self.intensity)
+        m = self.measurement
+        needed = m.needed_flops_per_sample / m.cell.flops_per_sample
+        return needed * self.flops / self.roof.allows(needed * self.intensity)
 
 
 def roofline(

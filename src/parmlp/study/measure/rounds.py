@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Prepared:
     problem: Problem
     checked: Check
     folder: Path
+
+    @cached_property
+    def nonzero_share(self) -> float:
+        """Of the values of the training rows."""
+        return float(np.count_nonzero(self.problem.X) / self.problem.X.size)
 
 
 def lay_out(workload: Workload, folder: Path, check_rows: int = check.ROWS) -> Prepared:

@@ -101,7 +101,7 @@ PARTS = (
         "accuracy",
         "Time to accuracy",
         "time_to_accuracy",
-        (training.time_to_accuracy, training.loss_curves),
+        (training.time_to_accuracy, training.accuracy_over_time, training.loss_curves),
         (
             Listed(
                 "Accuracy after the same training",

@@ -92,8 +92,10 @@ def roofline_figure(run: StudyRun) -> Drawing | Gap:
     )
     caption = (
         "The roof is the measured FMA peak, and left of its corner the measured memory bandwidth "
-        "times intensity. Bytes are the least a step can do with: rows and targets once, weights "
-        "three times a minibatch where they do not fit the last-level cache."
+        "times intensity. GFLOP/s count the operations of dense rows. Where rows have many zeros "
+        "parmlp skips them, and its points may lie above the roof; its share of the roof counts "
+        "the operations that are left. Bytes are the least a step can do with: rows and targets "
+        "once, weights three times a minibatch where they do not fit the last-level cache."
     )
     return Drawing(id, title, caption, Table(id, header, rows), draw)
 
