@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from parmlp.study.measure.rivals.base import Array, Result, Work, missing, only_in_bf16
+from parmlp.study.measure.rivals.estimator import Estimator
 from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
 
@@ -133,62 +133,14 @@ class OpenmpEpochs(Epochs):
     openmp = True
 
 
-class Fit:
+class Fit(Estimator):
     """``MLPClassifier.fit`` as a user calls it: validation, encoding and shuffling included."""
 
-    def available(self, workload: Workload) -> str | None:
-        return missing("parmlp") or missing("parmlp._core")
+    engine = "auto"
+    adaptive_threads = True
 
     def versions(self) -> dict[str, str]:
         return _versions()
-
-    def setup(self, work: Work) -> None:
-        self.work = work
-        # One row of each class first: a fit on part of the rows must not lose an output.
-        first = np.unique(work.labels, return_index=True)[1]
-        rest = np.delete(np.arange(len(work.labels)), first)
-        order = np.concatenate([first, rest])
-        self.X, self.labels = work.X[order], work.labels[order]
-
-    def _estimator(self, **more: Any) -> Any:
-        import parmlp
-
-        c = self.work.configuration
-        return parmlp.MLPClassifier(
-            hidden_layer_sizes=self.work.layers[1:-1],
-            activation=c.hidden_activation,
-            solver=c.solver,
-            alpha=c.alpha,
-            batch_size=self.work.batch,
-            learning_rate_init=c.learning_rate,
-            momentum=0.0,
-            beta_1=BETA_1,
-            beta_2=BETA_2,
-            epsilon=EPSILON,
-            random_state=0,
-            loss=c.loss,
-            weight_init="glorot_uniform",
-            precision=_precision(self.work.workload),
-            n_threads=self.work.threads,
-            # The time of exactly max_iter epochs is asked for.
-            tol=0.0,
-            n_iter_no_change=10**9,
-            **more,
-        )
-
-    def run_epoch(self, order: Array) -> None:
-        """One unshuffled epoch over the given rows from the given weights: for the check only."""
-        X, labels = self.work.X[order], self.work.labels[order]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one epoch does not converge
-            # A first fit makes the arrays, which then get the given weights.
-            self.estimator = self._estimator(max_iter=1, shuffle=False, warm_start=True)
-            self.estimator.fit(X, labels)
-            for mine, given in zip(self.estimator.coefs_, self.work.coefs, strict=True):
-                mine[...] = given
-            for mine, given in zip(self.estimator.intercepts_, self.work.intercepts, strict=True):
-                mine[...] = given
-            self.estimator.fit(X, labels)
 
     def run_fit(self, rows: int) -> tuple[int, dict[str, float]]:
         """A fresh fit: whole epochs over all rows, or one over the first `rows` of them."""
@@ -196,14 +148,9 @@ class Fit:
         epochs = max(1, round(rows / n))
         rows = min(n, max(rows, self.work.layers[-1]))
         X, labels = self.X[:rows], self.labels[:rows]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            begin = time.perf_counter()
-            self.estimator = self._estimator(max_iter=epochs).fit(X, labels)
-            fit_seconds = time.perf_counter() - begin
+        estimator = self._estimator(max_iter=epochs, random_state=0)
+        begin = time.perf_counter()
+        self.estimator = self._fit(estimator, X, labels)
+        fit_seconds = time.perf_counter() - begin
         seconds = {"fit": fit_seconds, "training": self.estimator.training_seconds_}
         return epochs * rows, seconds
-
-    def result(self) -> Result:
-        e = self.estimator
-        return Result(float(e.loss_), list(e.coefs_), list(e.intercepts_))

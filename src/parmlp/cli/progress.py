@@ -9,7 +9,27 @@ if TYPE_CHECKING:
     from parmlp.estimators import EpochReport
 
 
-class TrainingProgress:
+class ProgressLine:
+    """On the screen inside a ``with`` block, where a subclass has made a ``_progress``."""
+
+    _progress: "rich.progress.Progress | None" = None
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+class TrainingProgress(ProgressLine):
     """A progress line that is fed by the estimators' `callback`.
 
     Parameters
@@ -23,7 +43,6 @@ class TrainingProgress:
     """
 
     def __init__(self, epochs: int, *, shown: bool, label: str = "training") -> None:
-        self._progress: rich.progress.Progress | None = None
         if not shown:
             return
         from rich.console import Console
@@ -47,20 +66,6 @@ class TrainingProgress:
             transient=True,
         )
         self._task = self._progress.add_task(label, total=epochs, figures="")
-
-    def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
 
     def __call__(self, report: "EpochReport") -> bool:
         """Show one finished epoch. Returns False: the fit goes on."""

@@ -1,18 +1,17 @@
 """Progress of a study on a terminal: cells done, what is measured now, time left; on stderr."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    import rich.progress
+from parmlp.cli.progress import ProgressLine
 
+if TYPE_CHECKING:
     from parmlp.study.cells import PlannedCell
 
 
-class StudyProgress:
+class StudyProgress(ProgressLine):
     """A progress line for people, and lines of text for everyone else.
 
     Parameters
@@ -22,7 +21,6 @@ class StudyProgress:
     """
 
     def __init__(self, *, shown: bool) -> None:
-        self._progress: rich.progress.Progress | None = None
         self._seconds: dict[str, float] = {}
         self._done = 0
         if not shown:
@@ -42,20 +40,6 @@ class StudyProgress:
             speed_estimate_period=300,
         )
         self._task = self._progress.add_task("study", total=None, cells="")
-
-    def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
 
     def say(self, text: str) -> None:
         """Show a line of text above the progress line."""

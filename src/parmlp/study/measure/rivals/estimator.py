@@ -25,6 +25,8 @@ class Estimator:
 
     engine = "threads"
     schedule = "two-phase"
+    # The time of that number of threads is asked for.
+    adaptive_threads = False
 
     def available(self, workload: Workload) -> str | None:
         reason = missing("parmlp.estimators")
@@ -32,6 +34,8 @@ class Estimator:
             return reason
         from parmlp.engines import engine_statuses
 
+        if self.engine == "auto":
+            return None
         statuses = {status.name: status for status in engine_statuses()}
         if self.engine not in statuses:
             return f"this version of parmlp has no engine {self.engine!r}"
@@ -77,8 +81,8 @@ class Estimator:
             engine=self.engine,
             schedule=self.schedule,
             n_threads=self.work.threads,
-            adaptive_threads=False,  # the time of that number of threads is asked for
-            tol=0.0,  # and of exactly as many epochs
+            adaptive_threads=self.adaptive_threads,
+            tol=0.0,  # exactly as many epochs as are asked for
             n_iter_no_change=np.inf,
             **more,
         )
