@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    AutoLocator,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from parmlp.study.analysis import Estimate
 from parmlp.study.report.drawing import Drawing, Gap, add_legend, axes_grid
@@ -37,10 +44,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows, with its unit, and whether it is logarithmic."""
+    """What an axis shows, with its unit, and how.
+
+    ``ticks_at_points``: of a horizontal axis, whether its ticks stand where something was measured.
+    ``from_zero``: whether a linear vertical axis begins at zero.
+    """
 
     label: str
     log: bool = False
+    ticks_at_points: bool = True
+    from_zero: bool = True
 
 
 def lines(
@@ -96,6 +109,13 @@ def _draw_panel(ax: Axes, panel: Panel, x: Axis, y: Axis, curve_label: str) -> N
     ax.set_xlabel(x.label)
     ax.set_ylabel(y.label)
     set_scales(ax, places, x.log, y.log)
+    if not x.ticks_at_points:
+        if x.log:
+            plain_log_ticks(ax.xaxis)
+        else:
+            ax.xaxis.set_major_locator(AutoLocator())
+    if not y.log and not y.from_zero:
+        ax.autoscale(axis="y")
 
 
 def plot_series(ax: Axes, s: Series, line: bool = True) -> None:
@@ -143,7 +163,7 @@ def set_scales(ax: Axes, places: Sequence[float], log_x: bool, log_y: bool) -> N
 def plain_log_ticks(axis: MatplotlibAxis) -> None:
     """Ticks at powers of ten, or at 1, 2, 5 where the range is short, written in full."""
     low, high = axis.get_view_interval()
-    steps = (1, 2, 5) if low > 0 and high / low < 30 else (1,)
+    steps = (1, 2, 5) if low > 0 and high / low < 150 else (1,)
     axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: short(v)))
     axis.set_minor_formatter(NullFormatter())

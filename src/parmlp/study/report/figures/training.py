@@ -103,8 +103,8 @@ def accuracy_over_time(run: StudyRun) -> Drawing | Gap:
         "and scoring not, and the accuracy on held-out rows. Medians over seeds; bars from 95 % "
         "intervals or, with few seeds, from the least to the largest.",
         panels=panels,
-        x=Axis("seconds from the start", log=True),
-        y=Axis("accuracy on held-out rows, %"),
+        x=Axis("seconds from the start", log=True, ticks_at_points=False),
+        y=Axis("accuracy on held-out rows, %", from_zero=False),
         missing="no training was scored in this run (experiment “time_to_accuracy”)",
     )
 
