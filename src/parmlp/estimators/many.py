@@ -116,7 +116,8 @@ def fit_many(
     _check_estimators(models)
     threads = count_threads(n_threads)
     warn_of_threads(threads, stacklevel=2)
-    samples = Samples(X, y, sample_weight)
+    on_gpu = bool(models) and all(model.engine == "cuda" for model in models)
+    samples = Samples(X, y, sample_weight, "cuda" if on_gpu else "auto")
     fits: list[CheckedFit] = []
     own: list[int | None] = []
     for index, model in enumerate(models):

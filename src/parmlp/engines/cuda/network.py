@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from parmlp.engines.cuda.device import Device, Event, Graph, Memory
+from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
+from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -64,15 +65,22 @@ class Rows:
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features), C-contiguous, or CSR matrix of that shape
+    X : ndarray of shape (n_rows, n_features), C-contiguous, or CSR matrix, or DeviceArray
         Not changed and not to be changed while this lives. A sparse matrix is dense on the device.
+        A DeviceArray is there already, and so are PickedRows, which are for predictions alone.
     """
 
     def __init__(self, X: Any) -> None:
         self._X = X
-        self._memory: Memory | None = None
+        self._memory: Readable | None = None
+        self._ids: Memory | None = None
         self.shape: tuple[int, int] = X.shape
         self.dtype: np.dtype[Any] = X.dtype
+        self.picked = isinstance(X, PickedRows)
+        if self.picked:
+            self._memory = X.array
+        elif isinstance(X, DeviceArray):
+            self._memory = X
 
     def take(self, ids: "slice | NDArray[np.int64]", out: Array) -> None:
         """Write rows, dense, to ``out``."""
@@ -83,7 +91,17 @@ class Rows:
         else:
             np.take(self._X, ids, axis=0, out=out, mode="clip")
 
-    def resident(self, device: Device) -> Memory | None:
+    def place(self, memory: Readable, first: int, device: Device) -> Samples:
+        """Return where rows from ``first`` on are in the memory that :meth:`resident` returned."""
+        if not self.picked:
+            return Samples(x=memory.address + first * self.shape[1] * self.dtype.itemsize)
+        if self._ids is None:
+            ids = self._X.ids.astype(np.int32)
+            self._ids = device.allocate(ids.nbytes)
+            device.upload(self._ids, ids)
+        return Samples(x=memory.address, row_ids=self._ids.address + first * 4)
+
+    def resident(self, device: Device) -> Readable | None:
         """Return all rows on the device, or None where they take too much of its memory."""
         n_rows, n_features = self.shape
         nbytes = n_rows * n_features * self.dtype.itemsize
@@ -394,6 +412,8 @@ class Network:
                 f"X has {n_features} features of {X.dtype} where {model.layer_units[0]} of "
                 f"{model.dtype} are needed"
             )
+        if X.picked:
+            raise ValueError("an epoch picks its rows by order, and takes no PickedRows")
         if n_rows >= 1 << 31:
             raise ValueError(f"engine='cuda' takes fewer than 2^31 rows, got {n_rows}")
         if y.ndim == 1:
@@ -473,7 +493,7 @@ class Network:
         self,
         program: Program,
         epoch: Epoch,
-        x: Memory,
+        x: Readable,
         y: Array,
         *,
         order: NDArray[np.int64] | None,
@@ -587,7 +607,6 @@ class Network:
         with self._lock:
             self._device.make_current()
             program = self._predicting(min(n_rows, _PREDICTION_ROWS))
-            row_bytes = X.shape[1] * model.itemsize
             x = X.resident(self._device)
             for first in range(0, n_rows, program.max_rows):
                 end = min(n_rows, first + program.max_rows)
@@ -596,7 +615,7 @@ class Network:
                     X.take(slice(first, end), chunk)
                     samples = Samples(x=self._scratch.put("rows", chunk).address)
                 else:
-                    samples = Samples(x=x.address + first * row_bytes)
+                    samples = X.place(x, first, self._device)
                 result = program.predict(samples, 0, end - first, self._values.address)
                 self._device.download(result, out[first:end])
         return out

@@ -107,11 +107,7 @@ class Model:
     def source(
         self, file: str, solver: str, constants: dict[str, object], told: Sequence[str]
     ) -> str:
-        """Return the text of a program: these constants and a file of ``kernels/``.
-
-        Its kernel ``host_constants`` tells the values of the names ``told``. It is a kernel and no
-        variable because compilers keep a program's variables to themselves.
-        """
+        """Return the :func:`program_text` of these constants and the network's own."""
         values: dict[str, object] = {
             "LAYER_UNITS": ", ".join(map(str, self.layer_units)),
             "REAL": {"float32": "float", "float64": "double"}[self.dtype],
@@ -122,10 +118,19 @@ class Model:
             "SOLVER": solver,
             **constants,
         }
-        defines = [f"#define PARMLP_{name} {value}" for name, value in values.items()]
-        tell = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
-        kernel = ['extern "C" __global__ void host_constants(int* values) {', *tell, "}"]
-        return "\n".join([*defines, f'#include "{file}"', *kernel, ""])
+        return program_text(values, file, told)
+
+
+def program_text(constants: dict[str, object], file: str, told: Sequence[str]) -> str:
+    """Return the text of a program: constants, by name without PARMLP_, and a file of ``kernels/``.
+
+    Its kernel ``host_constants`` tells the values of the names ``told``. It is a kernel and no
+    variable because compilers keep a program's variables to themselves.
+    """
+    defines = [f"#define PARMLP_{name} {value}" for name, value in constants.items()]
+    tell = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
+    kernel = ['extern "C" __global__ void host_constants(int* values) {', *tell, "}"]
+    return "\n".join([*defines, f'#include "{file}"', *kernel, ""])
 
 
 class Samples(ctypes.Structure):
