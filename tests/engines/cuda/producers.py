@@ -100,6 +100,14 @@ class _Versioned(ctypes.Structure):
 _new_capsule = ctypes.PYFUNCTYPE(
     ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
 )(("PyCapsule_New", ctypes.pythonapi))
+# by address: a capsule whose destructor runs must not be referred to
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+
+
+# A capsule's owner lives until its deleter was called. These stay: no callback may free itself.
+_lent: list["Tensor"] = []
 
 
 class Tensor:
@@ -150,11 +158,18 @@ class Tensor:
         }
         self._tensor = _Tensor(**said)
         self._delete = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._on_delete)
+        self._name = b"dltensor_versioned" if versioned else b"dltensor"
+        self._destroy = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(self._on_destroy)
 
     def _on_delete(self, managed: int) -> None:
         assert managed == ctypes.addressof(self._managed)
         self.deleted += 1
         self.written.memory = None
+
+    def _on_destroy(self, capsule: int) -> None:
+        """A capsule that nobody took gives its array back itself."""
+        if _is_valid(capsule, self._name):
+            self._on_delete(ctypes.addressof(self._managed))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._device
@@ -164,6 +179,7 @@ class Tensor:
             raise TypeError(f"no such options: {options}")
         self.exports += 1
         self.streams.append(stream)
+        _lent.append(self)
         written = Event(self.written.driver)
         written.record(self.written.own_stream)
         self.written.driver.call("cuStreamWaitEvent", stream, written.handle, 0)
@@ -174,8 +190,8 @@ class Tensor:
             )
         else:
             self._managed = _Plain(tensor=self._tensor, deleter=deleter)
-        name = b"dltensor_versioned" if self._versioned else b"dltensor"
-        return _new_capsule(ctypes.addressof(self._managed), name, None)
+        destroy = ctypes.cast(self._destroy, ctypes.c_void_p)
+        return _new_capsule(ctypes.addressof(self._managed), self._name, destroy)
 
 
 def collect() -> None:

@@ -150,8 +150,9 @@ def test_axes_of_one_element_may_have_any_stride(device: Device) -> None:
 # --------------------------------------------------------------------------------- streams
 
 
-def test_dlpack_is_told_the_stream_that_reads(device: Device) -> None:
-    tensor = Tensor(device, X)
+@pytest.mark.parametrize("versioned", [False, True])
+def test_dlpack_is_told_the_stream_that_reads(device: Device, versioned: bool) -> None:
+    tensor = Tensor(device, X, versioned=versioned)
     MLPClassifier(**PARAMETERS).fit(tensor, Y)
     assert tensor.streams == [device.stream.handle.value]
 
@@ -182,6 +183,7 @@ def test_what_still_writes_is_waited_for(simulator: Simulator, device: Device) -
         return sum(answer is not None for answer in found)
 
     assert late(lambda: Tensor(device, X)) == 0
+    assert late(lambda: Tensor(device, X, versioned=True)) == 0
     assert late(lambda: Interface(device, X)) == 0
     assert late(lambda: Interface(device, X, stream=1)) == 0
     # and that tells: an owner that says no stream while one is at work is read too early

@@ -155,9 +155,9 @@ def test_graphs_are_in_parts_too(simulator: Simulator, device: Device) -> None:
 def test_nothing_is_queued_any_more_when_an_epoch_was_stopped(
     simulator: Simulator, device: Device
 ) -> None:
-    network = start(device, "tiled")
+    network, rows = start(device, "tiled"), Rows(X)  # memory that is freed waits for all, too
     with pytest.raises(KeyboardInterrupt):
-        epoch(network, stop=StopFlag(5))
+        epoch(network, stop=StopFlag(5), rows=rows)
     counters = simulator.counters()
     assert counters.kernels_run == counters.launches
 
