@@ -431,7 +431,8 @@ def test_samples_are_checked_once_for_many(device: Device) -> None:
     assert tensor.exports == 1
 
 
-def test_picked_rows_are_for_predictions(device: Device) -> None:
+def test_picked_rows_are_for_predictions(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parmlp.engines.cuda.network._PREDICTION_ROWS", 2)  # in parts
     array = device_array(Interface(device, X), "X", device)
     model = MLPClassifier(**PARAMETERS).fit(X, Y)
     network = model._session._network
