@@ -116,8 +116,8 @@ def fit_many(
     _check_estimators(models)
     threads = count_threads(n_threads)
     warn_of_threads(threads, stacklevel=2)
-    on_gpu = bool(models) and all(model.engine == "cuda" for model in models)
-    samples = Samples(X, y, sample_weight, "cuda" if on_gpu else "auto")
+    engine = "cuda" if models and all(model.engine == "cuda" for model in models) else "auto"
+    samples = Samples(X, y, sample_weight, engine)
     fits: list[CheckedFit] = []
     own: list[int | None] = []
     for index, model in enumerate(models):
