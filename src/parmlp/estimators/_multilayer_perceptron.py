@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parmlp import _core
 from parmlp.engines import make_team
-from parmlp.estimators._host_arrays import host_array
+from parmlp.engines.cuda.arrays import DeviceArray
+from parmlp.estimators._device_rows import (
+    OUTLINE_CHECKS,
+    check_device_rows,
+    given_rows,
+    outline,
+    pick_rows,
+)
 from parmlp.estimators._parameters import CONSTRAINTS, hidden_units
 from parmlp.estimators._row_order import RowOrder
 from parmlp.estimators._rows import by_rows, engine_rows
@@ -176,7 +183,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     # ------------------------------------------------------------------ training
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> None:
-        fit = self._check_fit(Samples(X, y, sample_weight), incremental)
+        fit = self._check_fit(Samples(X, y, sample_weight, self.engine), incremental)
         self._train(fit, self.n_threads, check_random_state(self.random_state))
 
     def _check_fit(self, samples: Samples, incremental: bool) -> CheckedFit:
@@ -188,7 +195,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         rows, y = self._validate_data(samples, weights)
         sample_weight = samples.sample_weight
         if sample_weight is not None:
-            sample_weight = self._validate_sample_weight(sample_weight, rows.X)
+            sample_weight = self._validate_sample_weight(sample_weight, outline(rows.X))
         targets = self._encode_targets(y, incremental)
         if weights is not None and targets.n_outputs != self.n_outputs_:
             raise ValueError(
@@ -384,7 +391,8 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "sample_weight sums to 0 over the rows held out for early stopping: remove rows of "
                 "weight 0, or increase validation_fraction."
             )
-        return train_rows, Validation(X[held_out], self._make_score(targets.values[held_out], w))
+        score = self._make_score(targets.values[held_out], w)
+        return train_rows, Validation(pick_rows(X, held_out), score)
 
     def _rows_per_batch(self, n_rows: int) -> int:
         wanted = 200 if self.batch_size == "auto" else int(self.batch_size)
@@ -433,16 +441,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             self.n_outputs_,
             self._settled_dtype(),
         )
-        rows = by_rows(
-            validate_data(
-                self,
-                host_array(X, "X"),
-                accept_sparse=["csr", "csc"],
-                dtype=weights.dtype,
-                order="C",
-                reset=False,
-            )
-        )
+        rows = self._validate_rows(given_rows(X, self.engine), weights.dtype)
         kind = self._network_kind(weights, _ANY_LOSS[self.out_activation_])
         # fit has warned of too many threads
         team = make_team(
@@ -451,6 +450,17 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         network = kind.build(team)
         network.set_parameters(weights.coefs, weights.intercepts)
         return network.predict(team, engine_rows(rows, team))
+
+    def _validate_rows(self, X: Any, dtype: np.dtype[Any]) -> Any:
+        """Return X to predict for: C-contiguous or CSR, of the weights' dtype."""
+        if isinstance(X, DeviceArray):
+            check_device_rows(self, X, dtype)
+            validate_data(self, outline(X), reset=False, **OUTLINE_CHECKS)
+            return X
+        accept_sparse = ["csr", "csc"]
+        return by_rows(
+            validate_data(self, X, accept_sparse=accept_sparse, dtype=dtype, order="C", reset=False)
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")

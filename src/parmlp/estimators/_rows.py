@@ -36,7 +36,9 @@ _LEAST_FEATURES = 32
 
 
 def engine_rows(X: Any, team: Team) -> Any:
-    """Return checked X, an ndarray or a scipy sparse matrix in CSR format, for a team's networks.
+    """Return checked X for a team's networks: an ndarray or a scipy sparse matrix in CSR format.
+
+    For a GPU also a DeviceArray, or PickedRows of one, which stay where they are.
 
     The core does not make a sparse matrix dense; its entries are put in order in place.
     """

@@ -12,6 +12,8 @@ from sklearn.utils.validation import validate_data
 
 from parmlp import _core
 from parmlp.engines import Team
+from parmlp.engines.cuda.arrays import DeviceArray
+from parmlp.estimators._device_rows import OUTLINE_CHECKS, check_device_rows, given_rows, outline
 from parmlp.estimators._host_arrays import host_array
 from parmlp.estimators._rows import by_rows, compressing_pays, engine_rows
 
@@ -26,7 +28,7 @@ class TrainingRows:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix or DeviceArray of shape (n_samples, n_features)
         C-contiguous, of the dtype of the networks.
     """
 
@@ -61,12 +63,18 @@ class Samples:
     """X, y and sample weights as a user gave them, and what has been checked of them.
 
     Arrays of other libraries are taken by DLPack here; see :func:`host_array`.
+
+    Parameters
+    ----------
+    X, y, sample_weight : object
+    engine : str, default="auto"
+        Of all who train on them. With "cuda" X may lie on the GPU and stays there.
     """
 
-    def __init__(self, X: Any, y: Any, sample_weight: Any) -> None:
-        self.X = host_array(X, "X")
-        self.y = host_array(y, "y")
-        self.sample_weight = host_array(sample_weight, "sample_weight")
+    def __init__(self, X: Any, y: Any, sample_weight: Any, engine: str = "auto") -> None:
+        self.X = given_rows(X, engine)
+        self.y = host_array(y, "y", engine)
+        self.sample_weight = host_array(sample_weight, "sample_weight", engine)
         self._checked: dict[Any, tuple[TrainingRows, Any]] = {}
         self._rows: dict[np.dtype[Any], TrainingRows] = {}
 
@@ -92,20 +100,29 @@ class Samples:
         """
         y_numeric = is_regressor(estimator)
         key = (dtype, y_numeric)
+        seen = outline(self.X)
         if key in self._checked:
-            validate_data(estimator, self.X, self.y, reset=reset, skip_check_array=True)
+            validate_data(estimator, seen, self.y, reset=reset, skip_check_array=True)
             return self._checked[key]
+        checks: dict[str, Any] = {
+            "dtype": (np.float64, np.float32) if dtype is None else dtype,
+            "order": "C",
+        }
+        if isinstance(self.X, DeviceArray):
+            check_device_rows(estimator, self.X, dtype)
+            checks = OUTLINE_CHECKS
         X, y = validate_data(
             estimator,
-            self.X,
+            seen,
             self.y,
             accept_sparse=["csr", "csc"],
             multi_output=True,
             y_numeric=y_numeric,
-            dtype=(np.float64, np.float32) if dtype is None else dtype,
-            order="C",
             reset=reset,
+            **checks,
         )
+        if isinstance(self.X, DeviceArray):
+            X = self.X
         if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
             y = column_or_1d(y, warn=True)
         rows = self._rows.setdefault(X.dtype, TrainingRows(by_rows(X)))

@@ -35,7 +35,7 @@ class Validation:
 
     Attributes
     ----------
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
+    X : ndarray, CSR matrix or PickedRows of shape (n_rows, n_features)
     score : callable
         From output activations (n_rows, n_outputs) to a float; the higher the better, NaN for
         outputs that are not finite.

@@ -347,7 +347,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         ValueError
             As :meth:`fit` does, and with ``early_stopping=True``.
         """
-        y, classes = host_array(y, "y"), host_array(classes, "classes")
+        y = host_array(y, "y", self.engine)
+        classes = host_array(classes, "classes", self.engine)
         if check_partial_fit_first_call(self, classes):
             columns = sparse.issparse(y) or np.ndim(y) > 1
             multilabel = columns and type_of_target(y).startswith("multilabel")
@@ -429,7 +430,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         X, y, sample_weight
             As for :meth:`fit`.
         """
-        y, sample_weight = host_array(y, "y"), host_array(sample_weight, "sample_weight")
+        y = host_array(y, "y", self.engine)
+        sample_weight = host_array(sample_weight, "sample_weight", self.engine)
         return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------------ targets

@@ -116,7 +116,8 @@ def fit_many(
     _check_estimators(models)
     threads = count_threads(n_threads)
     warn_of_threads(threads, stacklevel=2)
-    samples = Samples(X, y, sample_weight)
+    engine = "cuda" if models and all(model.engine == "cuda" for model in models) else "auto"
+    samples = Samples(X, y, sample_weight, engine)
     fits: list[CheckedFit] = []
     own: list[int | None] = []
     for index, model in enumerate(models):

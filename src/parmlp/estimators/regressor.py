@@ -355,7 +355,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         X, y, sample_weight
             As for :meth:`fit`.
         """
-        y, sample_weight = host_array(y, "y"), host_array(sample_weight, "sample_weight")
+        y = host_array(y, "y", self.engine)
+        sample_weight = host_array(sample_weight, "sample_weight", self.engine)
         return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------------ targets

@@ -22,7 +22,15 @@ class Counters(ctypes.Structure):
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
-        for name in ("launches", "kernels_run", "graph_launches", "memory_used")
+        for name in (
+            "launches",
+            "kernels_run",
+            "graph_launches",
+            "memory_used",
+            "bytes_to_device",
+            "bytes_to_host",
+            "bytes_on_device",
+        )
     )
 
 

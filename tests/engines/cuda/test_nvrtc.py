@@ -4,10 +4,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from simulated_gpu import Simulator
 
 from parmlp.engines.cuda import compiler as compiler_module
+from parmlp.engines.cuda.arrays import DeviceArray
 from parmlp.engines.cuda.compiler import CachedCompiler, Nvrtc, kernel_sources
 from parmlp.engines.cuda.device import Device
 from parmlp.engines.cuda.programs import LADDER, Model, Persistent, Program
@@ -125,6 +127,19 @@ def test_rounded_operands_compile(
     model = Model(SMALL, "relu", "softmax", "log_loss", "float32", 0.01, precision)
     source, _ = text_of(simulator, LADDER[rung], model, "Adam<false>", (9, 0))
     assert nvrtc.cubin(source, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_look_for_nonfinite_numbers_compiles(
+    simulator: Simulator, nvrtc: Nvrtc, dtype: str, architecture: str
+) -> None:
+    device = Device(simulator.driver, _Recorder())
+    array = DeviceArray(device, 1 << 20, (3, 2), np.dtype(dtype), None)
+    with pytest.raises(_AskedToCompile) as asked:
+        array.find_nonfinite()
+    source, kernels = asked.value.args
+    assert set(kernels) <= global_symbols(nvrtc.cubin(source, architecture))
 
 
 def test_clusters_compile(

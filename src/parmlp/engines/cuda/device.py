@@ -32,6 +32,15 @@ class Compiler(Protocol):
         """Return the image of a program whose text is ``source`` and whose kernels are these."""
 
 
+class Readable(Protocol):
+    """Some memory of the device, whoever it belongs to."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+
 class Memory:
     """Some memory of the device, freed with this object.
 
@@ -162,6 +171,8 @@ class Device:
 
     Attributes
     ----------
+    ordinal : int
+        Which of the GPUs that CUDA shows this process.
     name : str
     capability : tuple of int
         Compute capability, (9, 0) for Hopper.
@@ -178,6 +189,7 @@ class Device:
 
     def __init__(self, driver: Driver, compiler: Compiler, ordinal: int = 0) -> None:
         self.driver = driver
+        self.ordinal = ordinal
         self._compiler = compiler
         self._modules: dict[str, Module] = {}
         handle, context = c_int(), c_void_p()
@@ -204,6 +216,18 @@ class Device:
         value = c_int()
         self.driver.call("cuDeviceGetAttribute", byref(value), attribute, handle)
         return value.value
+
+    def wait_for(self, stream: int) -> None:
+        """Have what is queued from here on wait for what is queued now in another's stream.
+
+        Parameters
+        ----------
+        stream : int
+            A handle; 1 is the legacy default stream and 2 the calling thread's.
+        """
+        event = Event(self.driver)
+        self.driver.call("cuEventRecord", event.handle, c_void_p(stream))
+        self.stream.wait(event)
 
     def make_current(self) -> None:
         """Let the calling thread use this device; every thread that does must call it."""
@@ -247,7 +271,7 @@ class Device:
                 "cuMemcpyHtoDAsync_v2", memory.at(offset), array.ctypes.data, array.nbytes, handle
             )
 
-    def download(self, memory: Memory, array: NDArray[Any], offset: int = 0) -> None:
+    def download(self, memory: Readable, array: NDArray[Any], offset: int = 0) -> None:
         """Copy to a C-contiguous array, and wait for it."""
         assert array.flags.c_contiguous
         assert offset + array.nbytes <= memory.nbytes
@@ -255,7 +279,7 @@ class Device:
             self.driver.call(
                 "cuMemcpyDtoHAsync_v2",
                 array.ctypes.data,
-                memory.at(offset),
+                c_ulonglong(memory.address + offset),
                 array.nbytes,
                 self.stream.handle,
             )

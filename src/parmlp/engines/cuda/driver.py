@@ -85,6 +85,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cuMemcpyDtoHAsync_v2": (c_void_p, _DevicePointer, c_size_t, _Handle),
     "cuMemcpyDtoDAsync_v2": (_DevicePointer, _DevicePointer, c_size_t, _Handle),
     "cuMemsetD8Async": (_DevicePointer, ctypes.c_ubyte, c_size_t, _Handle),
+    "cuPointerGetAttribute": (c_void_p, c_int, _DevicePointer),
     "cuStreamCreate": (POINTER(_Handle), c_uint),
     "cuStreamSynchronize": (_Handle,),
     "cuStreamWaitEvent": (_Handle, _Handle, c_uint),

@@ -1,9 +1,10 @@
 """A network on a GPU: ``_core.Network``'s surface over the programs of the ladder."""
 
+import contextlib
 import ctypes
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from parmlp.engines.cuda.device import Device, Event, Graph, Memory
+from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
+from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable
+from parmlp.engines.cuda.driver import CudaError
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -64,15 +67,22 @@ class Rows:
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features), C-contiguous, or CSR matrix of that shape
+    X : ndarray of shape (n_rows, n_features), C-contiguous, or CSR matrix, or DeviceArray
         Not changed and not to be changed while this lives. A sparse matrix is dense on the device.
+        A DeviceArray is there already, and so are PickedRows, which are for predictions alone.
     """
 
     def __init__(self, X: Any) -> None:
         self._X = X
-        self._memory: Memory | None = None
+        self._memory: Readable | None = None
+        self._ids: Memory | None = None
         self.shape: tuple[int, int] = X.shape
         self.dtype: np.dtype[Any] = X.dtype
+        self.picked = isinstance(X, PickedRows)
+        if self.picked:
+            self._memory = X.array
+        elif isinstance(X, DeviceArray):
+            self._memory = X
 
     def take(self, ids: "slice | NDArray[np.int64]", out: Array) -> None:
         """Write rows, dense, to ``out``."""
@@ -83,7 +93,17 @@ class Rows:
         else:
             np.take(self._X, ids, axis=0, out=out, mode="clip")
 
-    def resident(self, device: Device) -> Memory | None:
+    def place(self, memory: Readable, first: int, device: Device) -> Samples:
+        """Return where rows from ``first`` on are in the memory that :meth:`resident` returned."""
+        if not self.picked:
+            return Samples(x=memory.address + first * self.shape[1] * self.dtype.itemsize)
+        if self._ids is None:
+            ids = self._X.ids.astype(np.int32)
+            self._ids = device.allocate(ids.nbytes)
+            device.upload(self._ids, ids)
+        return Samples(x=memory.address, row_ids=self._ids.address + first * 4)
+
+    def resident(self, device: Device) -> Readable | None:
         """Return all rows on the device, or None where they take too much of its memory."""
         n_rows, n_features = self.shape
         nbytes = n_rows * n_features * self.dtype.itemsize
@@ -155,7 +175,7 @@ class Network:
         # targets and weights of the fit that X belongs to, and where they are on the device
         self._kept: dict[str, tuple[Array, Memory]] = {}
         self._kept_for: weakref.ref[Rows] | None = None
-        self._graph: tuple[bytes, Graph | None] | None = None
+        self._graphs: tuple[bytes, list[Graph] | None] | None = None
         self._slots: tuple[str, list[_StreamSlot]] | None = None
 
     @property
@@ -287,7 +307,7 @@ class Network:
             for moment in self._moments:
                 self._device.zero(moment)
             self._steps_taken = 0
-            self._trainer = self._graph = None
+            self._trainer = self._graphs = None
 
     def get_optimizer_state(self) -> "OptimizerState":
         """Return the count of steps and copies of the moments."""
@@ -356,7 +376,12 @@ class Network:
     ) -> EpochResult:
         """Take a step for each minibatch of the rows ``order``; all of them, in order, if None.
 
-        ``stop`` is looked at before the epoch begins.
+        Raises
+        ------
+        KeyboardInterrupt
+            When ``stop`` is set, or on Ctrl-C in Python's main thread. At most some 0.1 s of steps
+            are queued beyond that; they are taken, and the weights are those after them. Ctrl-C may
+            leave the last step applied in part, as with the CPU engines; ``stop`` does not.
         """
         del team, adaptive_workers  # there are no threads to choose from
         if profile is not None:
@@ -367,9 +392,22 @@ class Network:
         with self._lock:
             self._device.make_current()
             start = time.perf_counter()
-            loss = self._train_epoch(
-                X, y, order, sample_weight, batch_size=batch_size, learning_rate=learning_rate
-            )
+            try:
+                loss = self._train_epoch(
+                    X,
+                    y,
+                    order,
+                    sample_weight,
+                    batch_size=batch_size,
+                    learning_rate=learning_rate,
+                    lookout=_Lookout(self._device, stop),
+                )
+            except BaseException:
+                # Nothing may read X or change the weights any more when this is out.
+                for stream in (self._device.copies, self._device.stream):
+                    with contextlib.suppress(CudaError):
+                        stream.synchronize()
+                raise
             return EpochResult(loss=loss, seconds=time.perf_counter() - start)
 
     def _check(
@@ -394,6 +432,8 @@ class Network:
                 f"X has {n_features} features of {X.dtype} where {model.layer_units[0]} of "
                 f"{model.dtype} are needed"
             )
+        if X.picked:
+            raise ValueError("an epoch picks its rows by order, and takes no PickedRows")
         if n_rows >= 1 << 31:
             raise ValueError(f"engine='cuda' takes fewer than 2^31 rows, got {n_rows}")
         if y.ndim == 1:
@@ -431,6 +471,7 @@ class Network:
         *,
         batch_size: int,
         learning_rate: float,
+        lookout: "_Lookout",
     ) -> float:
         rows = X.shape[0] if order is None else len(order)
         batch_size = min(batch_size, rows)
@@ -457,14 +498,17 @@ class Network:
         )
         x = X.resident(self._device)
         if x is None:
-            self._run_streaming(program, epoch, X, y, order=order, sample_weight=sample_weight)
+            self._run_streaming(
+                program, epoch, X, y, order=order, sample_weight=sample_weight, lookout=lookout
+            )
         else:
-            self._run_resident(program, epoch, x, y, order=order, sample_weight=sample_weight)
+            self._run_resident(
+                program, epoch, x, y, order=order, sample_weight=sample_weight, lookout=lookout
+            )
         losses = np.empty(steps, np.float64)
         on_device = self._scratch.get("losses", losses.nbytes)
         program.queue_losses(epoch, on_device)
         self._device.download(on_device, losses)
-        self._steps_taken += steps
         sizes = np.full(steps, batch_size)
         sizes[-1] = rows - (steps - 1) * batch_size
         return float(losses @ sizes) / rows
@@ -473,11 +517,12 @@ class Network:
         self,
         program: Program,
         epoch: Epoch,
-        x: Memory,
+        x: Readable,
         y: Array,
         *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
+        lookout: "_Lookout",
     ) -> None:
         samples = epoch.samples
         samples.x = x.address
@@ -491,7 +536,7 @@ class Network:
             not program.many_launches
             or program.launches_per_step * epoch.steps > _MOST_GRAPH_LAUNCHES
         ):
-            program.run(epoch, 0, epoch.steps)
+            self._queue(program, epoch, 0, epoch.steps, lookout)
             return
         # All that a launch holds is in this key. The first such epoch is launched kernel by kernel,
         # since it may be the only one; the second is captured.
@@ -500,18 +545,41 @@ class Network:
             b"".join(map(bytes, (samples, epoch.parameters, epoch.settings)))
             + repr(([memory.address for memory in buffers], epoch.batch_size, epoch.rows)).encode()
         )
-        graph = None
-        if self._graph is not None and self._graph[0] == key:
-            graph = self._graph[1]
-            if graph is None:
-                with self._device.capture() as captured:
-                    program.run(epoch, 0, epoch.steps)
-                graph = captured[0]
-        self._graph = key, graph
-        if graph is None:
-            program.run(epoch, 0, epoch.steps)
-        else:
+        graphs = None
+        if self._graphs is not None and self._graphs[0] == key:
+            graphs = self._graphs[1]
+            if graphs is None:
+                graphs = self._captured(program, epoch)
+        self._graphs = key, graphs
+        if graphs is None:
+            self._queue(program, epoch, 0, epoch.steps, lookout)
+            return
+        parts = lookout.parts(0, epoch.steps, program.steps_at_once)
+        for graph, (first, end) in zip(graphs, parts, strict=True):
+            self._steps_taken += end - first
             graph.launch(self._device.stream)
+
+    def _captured(self, program: Program, epoch: Epoch) -> list[Graph]:
+        """Return an epoch's launches as graphs, one for each part between looks."""
+        graphs = []
+        for first, end in _parts(0, epoch.steps, program.steps_at_once):
+            with self._device.capture() as captured:
+                program.run(epoch, first, end)
+            graphs += captured
+        return graphs
+
+    def _queue(
+        self, program: Program, epoch: Epoch, first_step: int, end_step: int, lookout: "_Lookout"
+    ) -> None:
+        """Queue steps launch by launch; those begun count as taken."""
+        for first, end in lookout.parts(first_step, end_step, program.steps_at_once):
+            if not program.many_launches:
+                self._steps_taken += end - first
+                program.run(epoch, first, end)
+                continue
+            for step in range(first, end):
+                self._steps_taken += 1
+                program.run(epoch, step, step + 1)
 
     def _run_streaming(
         self,
@@ -522,6 +590,7 @@ class Network:
         *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
+        lookout: "_Lookout",
     ) -> None:
         """Gather rows on the host and copy them while earlier ones are trained on: two buffers."""
         device = self._device
@@ -538,7 +607,7 @@ class Network:
             slot.fill(ids, X, y, sample_weight)
             device.stream.wait(slot.copied)
             slot.point(epoch.samples, first)
-            program.run(epoch, first_step, end_step)
+            self._queue(program, epoch, first_step, end_step, lookout)
             slot.used.record(device.stream)
 
     def _stream_slots(
@@ -563,7 +632,7 @@ class Network:
     def _training(self, max_rows: int) -> Program:
         if self._trainer is None or self._trainer.max_rows < max_rows:
             rungs = [self._rung] if self._rung else choose_rungs(self._model, max_rows)
-            self._trainer = self._graph = None  # its memory first
+            self._trainer = self._graphs = None  # its memory first
             for rung in rungs:
                 try:
                     self._trainer = LADDER[rung](
@@ -587,7 +656,6 @@ class Network:
         with self._lock:
             self._device.make_current()
             program = self._predicting(min(n_rows, _PREDICTION_ROWS))
-            row_bytes = X.shape[1] * model.itemsize
             x = X.resident(self._device)
             for first in range(0, n_rows, program.max_rows):
                 end = min(n_rows, first + program.max_rows)
@@ -596,7 +664,7 @@ class Network:
                     X.take(slice(first, end), chunk)
                     samples = Samples(x=self._scratch.put("rows", chunk).address)
                 else:
-                    samples = Samples(x=x.address + first * row_bytes)
+                    samples = X.place(x, first, self._device)
                 result = program.predict(samples, 0, end - first, self._values.address)
                 self._device.download(result, out[first:end])
         return out
@@ -608,6 +676,46 @@ class Network:
             model = self._model.to_predict()
             self._predictor = TiledWithoutConflicts(self._device, model, "Sgd", max_rows)
         return self._predictor
+
+
+class _Lookout:
+    """Looks between parts of an epoch whether to stop, with at most two parts queued.
+
+    While the host waits for a part to end the next one is queued behind it, so that the GPU does
+    not wait for the host.
+
+    Parameters
+    ----------
+    device : Device
+    stop : StopFlag or None
+        Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
+    """
+
+    def __init__(self, device: Device, stop: "StopFlag | None") -> None:
+        self._stream = device.stream
+        self._stop = stop
+        self._ends = [Event(device.driver), Event(device.driver)]
+
+    def parts(self, first: int, end: int, at_once: int) -> Iterator[tuple[int, int]]:
+        """Yield spans of at most ``at_once`` steps, each when it may be queued.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When ``stop`` is set.
+        """
+        for part in _parts(first, end, at_once):
+            self._ends[0].synchronize()
+            if self._stop is not None and self._stop.is_set():
+                raise KeyboardInterrupt
+            yield part
+            self._ends[0].record(self._stream)
+            self._ends.reverse()
+
+
+def _parts(first: int, end: int, at_once: int) -> Iterator[tuple[int, int]]:
+    for start in range(first, end, at_once):
+        yield start, min(end, start + at_once)
 
 
 class _StreamSlot:

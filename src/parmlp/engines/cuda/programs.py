@@ -43,6 +43,15 @@ WIDEST_CLUSTER = 16
 _FLOPS_PER_BLOCK = 2.5e6
 
 
+# What a step is guessed to take, so that a stop is heard soon; nothing else depends on it, bits
+# least of all. Not measured: a tenth of what a multiprocessor of an H100 does in float32, some
+# more on tensor cores, the slow float64 of most GPUs, and what a launch or rung 4's barriers cost.
+_LOOK_SECONDS = 0.05
+_FLOPS_PER_SECOND = {"full": 5e10, "tf32": 2e11, "bf16": 4e11}
+_FLOAT64_SHARE = 1 / 32
+_LAUNCH_SECONDS = 4e-6
+
+
 def moments_of(solver: str) -> int:
     """Return how many moments a functor of solvers.cuh keeps of each weight."""
     return {"Sgd": 0, "SgdMomentum": 1, "Adam": 2}[solver.partition("<")[0]]
@@ -107,11 +116,7 @@ class Model:
     def source(
         self, file: str, solver: str, constants: dict[str, object], told: Sequence[str]
     ) -> str:
-        """Return the text of a program: these constants and a file of ``kernels/``.
-
-        Its kernel ``host_constants`` tells the values of the names ``told``. It is a kernel and no
-        variable because compilers keep a program's variables to themselves.
-        """
+        """Return the :func:`program_text` of these constants and the network's own."""
         values: dict[str, object] = {
             "LAYER_UNITS": ", ".join(map(str, self.layer_units)),
             "REAL": {"float32": "float", "float64": "double"}[self.dtype],
@@ -122,10 +127,19 @@ class Model:
             "SOLVER": solver,
             **constants,
         }
-        defines = [f"#define PARMLP_{name} {value}" for name, value in values.items()]
-        tell = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
-        kernel = ['extern "C" __global__ void host_constants(int* values) {', *tell, "}"]
-        return "\n".join([*defines, f'#include "{file}"', *kernel, ""])
+        return program_text(values, file, told)
+
+
+def program_text(constants: dict[str, object], file: str, told: Sequence[str]) -> str:
+    """Return the text of a program: constants, by name without PARMLP_, and a file of ``kernels/``.
+
+    Its kernel ``host_constants`` tells the values of the names ``told``. It is a kernel and no
+    variable because compilers keep a program's variables to themselves.
+    """
+    defines = [f"#define PARMLP_{name} {value}" for name, value in constants.items()]
+    tell = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
+    kernel = ['extern "C" __global__ void host_constants(int* values) {', *tell, "}"]
+    return "\n".join([*defines, f'#include "{file}"', *kernel, ""])
 
 
 class Samples(ctypes.Structure):
@@ -235,13 +249,32 @@ class Program(ABC):
         return 3 * self.model.layers + 2
 
     @property
+    def multiprocessors(self) -> int:
+        """How many of the device's multiprocessors work on a step."""
+        return self.device.multiprocessors
+
+    @property
+    def steps_at_once(self) -> int:
+        """How many steps to queue between two looks at whether to stop: some 50 ms of work."""
+        model = self.model
+        speed = self.multiprocessors * _FLOPS_PER_SECOND[model.precision]
+        if model.dtype == "float64":
+            speed *= _FLOAT64_SHARE
+        seconds = self.max_rows * model.flops_per_row / speed
+        seconds += self.launches_per_step * _LAUNCH_SECONDS
+        return max(1, int(_LOOK_SECONDS / seconds))
+
+    @property
     def penalty_shares(self) -> int:
         """Blocks that each sum a share of the squares of the weights."""
         return min(64, -(-self.model.parameters // (8 * _SUM_THREADS)))
 
     @abstractmethod
     def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
-        """Queue the steps from ``first_step`` to before ``end_step``."""
+        """Queue the steps from ``first_step`` to before ``end_step``.
+
+        An epoch may be queued in parts, at any step: its bits are the same.
+        """
 
     def queue_losses(self, epoch: Epoch, losses: Memory) -> None:
         """Queue the sums that make each step's loss, a double a step."""
@@ -501,7 +534,7 @@ class Fused(Program):
 
 
 class Persistent(Program):
-    """Rung 4: one launch an epoch, weights in the shared memory of a block or a cluster.
+    """Rung 4: many steps a launch, weights in the shared memory of a block or a cluster.
 
     Rounded operands go to tensor cores.
     """
@@ -584,6 +617,11 @@ class Persistent(Program):
     def launches_per_step(self) -> int:
         """The one launch is of all steps."""
         return 1
+
+    @property
+    def multiprocessors(self) -> int:
+        """One a block."""
+        return self._blocks
 
     def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
         self.device.launch(

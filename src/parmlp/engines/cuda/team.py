@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from parmlp.engines.cpu import EngineStatus
+from parmlp.engines.cuda.arrays import DeviceArray, device_array
 from parmlp.engines.cuda.compiler import CachedCompiler, Nvrtc
 from parmlp.engines.cuda.device import Device
 from parmlp.engines.cuda.driver import load_driver
@@ -36,6 +37,26 @@ def find_device() -> Device:
     return device
 
 
+def take_array(array: Any, name: str) -> DeviceArray:
+    """Return another library's array in a GPU's memory as the engine uses it, where it lies.
+
+    Parameters
+    ----------
+    array : object
+        For which :func:`parmlp.engines.cuda.arrays.is_device_array` is true.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    EngineUnavailableError
+        As :func:`find_device` does.
+    ValueError
+        When it lies on another GPU, or in a way that kernels cannot read.
+    """
+    return device_array(array, name, find_device())
+
+
 def status() -> EngineStatus:
     """Return whether there is a GPU that can be used, or why not and what to do."""
     try:
@@ -58,5 +79,5 @@ class Team:
         self.device = find_device()
 
     def rows(self, X: Any) -> Rows:
-        """Return X, an ndarray or a CSR matrix, as a network on the GPU takes it."""
+        """Return X (ndarray, CSR matrix, DeviceArray, PickedRows) as a network here takes it."""
         return Rows(X)

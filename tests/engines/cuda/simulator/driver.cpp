@@ -336,6 +336,16 @@ std::map<uintptr_t, size_t> allocation_sizes;
 std::map<uintptr_t, size_t> pinned;
 SimulatorCounters counters;
 
+// A stream by its handle: 0 and 1 are the legacy default stream and 2 is the thread's, as cuda.h has them.
+Stream* stream_of(CUstream handle) {
+  static Stream* defaults[2] = {};
+  const auto number = reinterpret_cast<uintptr_t>(handle);
+  if (number > 2) return reinterpret_cast<Stream*>(handle);
+  Stream*& stream = defaults[number / 2];
+  if (!stream) streams.push_back(stream = new Stream);
+  return stream;
+}
+
 bool runnable(const Stream& stream) {
   if (stream.queue.empty()) return false;
   const Operation& next = stream.queue.front();
@@ -363,7 +373,7 @@ CUresult wait_for(Stream* stream, uint64_t ticket) {
 }
 
 CUresult enqueue(CUstream handle, Operation operation) {
-  auto* stream = reinterpret_cast<Stream*>(handle);
+  auto* stream = stream_of(handle);
   if (sticky != CUDA_SUCCESS) return sticky;
   if (stream->capturing) {
     stream->captured->push_back(std::move(operation));
@@ -551,6 +561,7 @@ CUresult cuMemFreeHost(void* pointer) {
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
   if (!on_device(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  counters.bytes_to_device += bytes;
   if (contains(pinned, from, bytes)) {
     return enqueue(stream, {.run = [=] {
                      std::memcpy(reinterpret_cast<void*>(to), from, bytes);
@@ -568,6 +579,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CU
 
 CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
   if (!on_device(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  counters.bytes_to_host += bytes;
   const CUresult result = enqueue(stream, {.run = [=] {
                                     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
                                     return CUDA_SUCCESS;
@@ -578,6 +590,7 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream
 
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
   if (!on_device(to, bytes) || !on_device(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  counters.bytes_on_device += bytes;
   return enqueue(stream, {.run = [=] {
                    std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
                    return CUDA_SUCCESS;
@@ -592,13 +605,20 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
                  }});
 }
 
+CUresult cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  if (attribute != CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL || !on_device(pointer, 1)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return *static_cast<int*>(data) = 0, CUDA_SUCCESS;
+}
+
 CUresult cuStreamCreate(CUstream* stream, unsigned) {
   streams.push_back(new Stream);
   return *stream = reinterpret_cast<CUstream>(streams.back()), CUDA_SUCCESS;
 }
 
 CUresult cuStreamSynchronize(CUstream handle) {
-  auto* stream = reinterpret_cast<Stream*>(handle);
+  auto* stream = stream_of(handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return wait_for(stream, stream->queued);
 }
@@ -620,7 +640,7 @@ CUresult cuEventDestroy_v2(CUevent event) {
 
 CUresult cuEventRecord(CUevent handle, CUstream stream_handle) {
   auto* event = reinterpret_cast<Event*>(handle);
-  auto* stream = reinterpret_cast<Stream*>(stream_handle);
+  auto* stream = stream_of(stream_handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;  // the device can, parmlp does not
   event->recorded_in = stream;
   event->ticket = stream->queued;
@@ -710,7 +730,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
 }
 
 CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode) {
-  auto* stream = reinterpret_cast<Stream*>(handle);
+  auto* stream = stream_of(handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   stream->capturing = true;
   stream->captured = std::make_shared<std::vector<Operation>>();
@@ -718,7 +738,7 @@ CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode) {
 }
 
 CUresult cuStreamEndCapture(CUstream handle, CUgraph* graph) {
-  auto* stream = reinterpret_cast<Stream*>(handle);
+  auto* stream = stream_of(handle);
   if (!stream->capturing) return CUDA_ERROR_ILLEGAL_STATE;
   stream->capturing = false;
   return *graph = reinterpret_cast<CUgraph>(new Graph(std::move(stream->captured))), CUDA_SUCCESS;
