@@ -9,6 +9,7 @@ from parmlp.engines.cuda.compiler import CachedCompiler, Nvrtc
 from parmlp.engines.cuda.device import Device
 from parmlp.engines.cuda.driver import load_driver
 from parmlp.engines.cuda.network import Rows
+from parmlp.engines.cuda.side_by_side import Place
 from parmlp.engines.errors import EngineUnavailableError
 
 
@@ -49,13 +50,20 @@ def status() -> EngineStatus:
 
 
 class Team:
-    """A GPU, with ``_core.Team``'s surface."""
+    """A GPU, with ``_core.Team``'s surface.
+
+    Parameters
+    ----------
+    place : Place, optional
+        That of the network that this is to train, among others that train side by side with it.
+    """
 
     engine = "cuda"
     size = 1
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
         self.device = find_device()
+        self.place = place
 
     def rows(self, X: Any) -> Rows:
         """Return X, an ndarray or a CSR matrix, as a network on the GPU takes it."""
