@@ -29,6 +29,7 @@ from parmlp.engines.cuda.programs import (
 
 if TYPE_CHECKING:
     from parmlp._core import OptimizerState, StepProfile, StopFlag
+    from parmlp.engines.cuda.side_by_side import Place
 
 Array = NDArray[Any]
 
@@ -377,7 +378,7 @@ class Network:
         if stop is not None and stop.is_set():
             raise KeyboardInterrupt
         self._check(X, y, order, sample_weight, batch_size=batch_size, schedule=schedule)
-        place = None if team is None else team.place
+        place: Place | None = None if team is None else team.place
         with self._lock:
             self._device.make_current()
             start = time.perf_counter()
@@ -385,8 +386,9 @@ class Network:
                 X, y, order, sample_weight, batch_size=batch_size, learning_rate=learning_rate
             )
             resident = bool(epoch.samples.x)
-            meets = resident and isinstance(program, Persistent) and place and not place.left
-            if not meets:
+            if not resident or not isinstance(program, Persistent):
+                place = None
+            if place is None:
                 if resident:
                     self._run_resident(program, epoch)
                 else:
@@ -398,11 +400,12 @@ class Network:
                 self._device.download(epoch.losses, losses)
             seconds = time.perf_counter() - start
         # without the lock, which the others need to get their epochs ready
-        if meets:
+        if place is not None:
+            assert isinstance(program, Persistent)
             losses, launch_seconds = place.train(program, epoch, stop)
             seconds += launch_seconds
-        elif place:
-            place.leave()
+        elif team is not None:
+            team.leave()  # its place, if it was not known before that this one trains alone
         self._steps_taken += epoch.steps
         sizes = np.full(epoch.steps, epoch.batch_size)
         sizes[-1] = epoch.rows - (epoch.steps - 1) * epoch.batch_size
@@ -420,11 +423,7 @@ class Network:
     ) -> None:
         model = self._model
         n_rows, n_features = X.shape
-        if schedule != "two-phase":
-            raise ValueError(
-                f"schedule='{schedule}' is one of the CPU engines': leave it at 'two-phase' with "
-                "engine='cuda'."
-            )
+        check_schedule(schedule)
         if n_features != model.layer_units[0] or str(X.dtype) != model.dtype:
             raise ValueError(
                 f"X has {n_features} features of {X.dtype} where {model.layer_units[0]} of "
@@ -662,6 +661,15 @@ class _StreamSlot:
         is_labels = self._host["y"].ndim == 1
         samples.labels, samples.y = (addresses["y"], 0) if is_labels else (0, addresses["y"])
         samples.weights = addresses.get("weights", 0)
+
+
+def check_schedule(schedule: str) -> None:
+    """Raise ValueError for a schedule that a GPU does not have."""
+    if schedule != "two-phase":
+        raise ValueError(
+            f"schedule='{schedule}' is one of the CPU engines': leave it at 'two-phase' with "
+            "engine='cuda'."
+        )
 
 
 def choose_rungs(model: Model, max_rows: int) -> list[str]:

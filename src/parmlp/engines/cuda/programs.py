@@ -653,8 +653,7 @@ class Persistent(Program):
         """Copy what each network is to do to the device, after what launches queued before read."""
         dtype = self.model.dtype
         structure = _network_steps(dtype)
-        values = np.empty(len(epochs) * ctypes.sizeof(structure), np.uint8)
-        networks = (structure * len(epochs)).from_buffer(values)
+        networks = (structure * len(epochs))()
         for network, epoch, (first_step, end_step) in zip(networks, epochs, spans, strict=True):
             network.samples = epoch.samples
             network.parameters = epoch.parameters
@@ -665,6 +664,7 @@ class Persistent(Program):
             network.first_step, network.end_step = first_step, end_step
             network.batch_size, network.total_rows = epoch.batch_size, epoch.rows
             network.settings = epoch.settings
+        values = np.frombuffer(bytes(networks), np.uint8)
         if self._networks is None or self._networks.nbytes < values.nbytes:
             self._networks = self.device.allocate(values.nbytes)
         self.device.upload(self._networks, values)

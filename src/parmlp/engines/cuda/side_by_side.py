@@ -161,17 +161,10 @@ class Meeting:
 
 
 class Place:
-    """A network's place in a :class:`Meeting`.
-
-    Attributes
-    ----------
-    left : bool
-        Whether the network has left, to train no more or by itself.
-    """
+    """A network's place in a :class:`Meeting`, to be left once."""
 
     def __init__(self, meeting: Meeting) -> None:
         self._meeting = meeting
-        self.left = False
 
     def train(
         self, program: Persistent, epoch: Epoch, stop: "StopFlag | None"
@@ -196,7 +189,5 @@ class Place:
         return waiting.losses, waiting.seconds
 
     def leave(self) -> None:
-        """Have the others no longer wait for this network. Again: nothing."""
-        if not self.left:
-            self.left = True
-            self._meeting._leave()
+        """Have the others no longer wait for this network."""
+        self._meeting._leave()

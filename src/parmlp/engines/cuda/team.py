@@ -65,6 +65,12 @@ class Team:
         self.device = find_device()
         self.place = place
 
+    def leave(self) -> None:
+        """Give up the place, if there is one: the other networks no longer wait for this one."""
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
+
     def rows(self, X: Any) -> Rows:
         """Return X, an ndarray or a CSR matrix, as a network on the GPU takes it."""
         return Rows(X)
