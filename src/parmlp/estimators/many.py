@@ -264,13 +264,15 @@ class _Job:
         return self.begun and self.error is None and self.model.stop_reason_ == "interrupted"
 
 
-def _starts(thread: threading.Thread) -> RuntimeError | None:
-    """Start a thread; return the error if the system has no more threads."""
+def _start(thread: threading.Thread, job: _Job | None = None) -> bool:
+    """Start a thread; return False if the system has no more of them, as the job's error."""
     try:
         thread.start()
     except RuntimeError as error:
-        return error
-    return None
+        if job is not None:
+            job.error = error
+        return False
+    return True
 
 
 class _Training:
@@ -360,7 +362,7 @@ class _Training:
         if not self._begin.acquire(blocking=False):
             return
         gpu = threading.Thread(target=self._run_on_gpu, daemon=True)
-        beside = bool(self._groups) and _starts(gpu) is None
+        beside = bool(self._groups) and _start(gpu)
         self._run_on_cpu()
         if beside:
             gpu.join()
@@ -377,8 +379,7 @@ class _Training:
                 break
             free -= job.n_threads
             job.begun = True
-            job.error = _starts(threading.Thread(target=self._run_one, args=(job,), daemon=True))
-            if job.error is not None:
+            if not _start(threading.Thread(target=self._run_one, args=(job,), daemon=True), job):
                 self._finished.put(job)
         while free < self._n_threads:
             free += self._finished.get().n_threads
@@ -396,8 +397,7 @@ class _Training:
                     thread = threading.Thread(
                         target=self._run_member, args=(job, team), daemon=True
                     )
-                    job.error = _starts(thread)
-                    if job.error is None:
+                    if _start(thread, job):
                         threads.append(thread)
                         continue
                 team.leave()
