@@ -454,3 +454,15 @@ def test_predictions_in_parts(device: Device, make: Make, monkeypatch: pytest.Mo
 def test_streams_are_the_drivers(device: Device) -> None:
     """What is passed to a producer as a number must not be one of the default streams'."""
     assert Stream(device.driver).handle.value > 2
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fit_many(device: Device, make: Make, early_stopping: bool) -> None:
+    settings = [{"alpha": alpha, "random_state": seed} for seed, alpha in enumerate((0.0, 0.1, 1))]
+    kind = {**PARAMETERS, "early_stopping": early_stopping, "validation_fraction": 0.2}
+    array = make(device, X)
+    models = fit_many([MLPClassifier(**{**kind, **s}) for s in settings], array, Y)
+    if isinstance(array, Tensor):
+        assert (array.exports, array.deleted) == (1, 1)
+    for model, own in zip(models, settings, strict=True):
+        assert weights(model) == weights(MLPClassifier(**{**kind, **own}).fit(X, Y))
