@@ -50,11 +50,11 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     launches = Launches()
     run = Persistent.run_side_by_side
 
-    def noting(self: Persistent, epochs: Any) -> None:
+    def noting(self: Persistent, epochs: Any, first_step: int, end_step: int) -> None:
         launches.sizes.append(len(epochs))
         if launches.before is not None:
             launches.before()
-        run(self, epochs)
+        run(self, epochs, first_step, end_step)
 
     monkeypatch.setattr(Persistent, "run_side_by_side", noting)
     return launches
@@ -445,7 +445,14 @@ class FakeProgram:
         self._launches = launches
         self._fails = fails
 
-    def run_side_by_side(self, epochs: list[Any]) -> None:
+    def steps_side_by_side(self, n_networks: int) -> int:
+        return 1
+
+    def queue_losses_side_by_side(self, epochs: list[Any]) -> None:
+        pass
+
+    def run_side_by_side(self, epochs: list[Any], first_step: int, end_step: int) -> None:
+        assert (first_step, end_step) == (0, 1)
         self._launches.append(sorted(epoch.network for epoch in epochs))
         if len(self._launches) in self._fails:
             raise CudaError("failed")
@@ -462,8 +469,13 @@ def test_whoever_is_present_is_in_every_launch_and_nobody_waits_for_ever(
 ) -> None:
     launches: list[list[int]] = []
     program: Any = FakeProgram(launches, fails)
+    stream = SimpleNamespace(handle=None, synchronize=lambda: None)
     device: Any = SimpleNamespace(
-        lock=threading.RLock(), make_current=lambda: None, download=lambda memory, array: None
+        lock=threading.RLock(),
+        make_current=lambda: None,
+        download=lambda memory, array: None,
+        stream=stream,
+        driver=SimpleNamespace(call=lambda *_: None, release=lambda *_: None),
     )
     meeting = Meeting(device, len(epochs))
     waits = [data.draw(st.sampled_from([0.0, 1e-3])) for _ in epochs]

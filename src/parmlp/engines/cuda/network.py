@@ -416,7 +416,7 @@ class Network:
             if not resident or not isinstance(program, Persistent):
                 place = None
             if place is None:
-                lookout = _Lookout(self._device, stop)
+                lookout = Lookout(self._device, stop)
                 try:
                     if resident:
                         self._run_resident(program, epoch, lookout)
@@ -443,9 +443,11 @@ class Network:
         # without the lock, which the others need to get their epochs ready
         if place is not None:
             assert isinstance(program, Persistent)
-            losses, launch_seconds = place.train(program, epoch, stop)
+            try:
+                losses, launch_seconds = place.train(program, epoch, stop)
+            finally:
+                self._steps_taken += place.steps_taken
             seconds += launch_seconds
-            self._steps_taken += epoch.steps
         elif team is not None:
             team.leave()  # its place, if it was not known before that this one trains alone
         sizes = np.full(epoch.steps, epoch.batch_size)
@@ -544,7 +546,7 @@ class Network:
                 samples.weights = X.keep(self._device, sample_weight).address
         return program, epoch
 
-    def _run_resident(self, program: Program, epoch: Epoch, lookout: "_Lookout") -> None:
+    def _run_resident(self, program: Program, epoch: Epoch, lookout: "Lookout") -> None:
         if (
             not program.many_launches
             or program.launches_per_step * epoch.steps > _MOST_GRAPH_LAUNCHES
@@ -582,7 +584,7 @@ class Network:
         return graphs
 
     def _queue(
-        self, program: Program, epoch: Epoch, first_step: int, end_step: int, lookout: "_Lookout"
+        self, program: Program, epoch: Epoch, first_step: int, end_step: int, lookout: "Lookout"
     ) -> None:
         """Queue steps launch by launch; those begun count as taken."""
         for first, end in lookout.parts(first_step, end_step, program.steps_at_once):
@@ -603,7 +605,7 @@ class Network:
         *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
-        lookout: "_Lookout",
+        lookout: "Lookout",
     ) -> None:
         """Gather rows on the host and copy them while earlier ones are trained on: two buffers."""
         device = self._device
@@ -684,7 +686,7 @@ class Network:
         return self._predictor
 
 
-class _Lookout:
+class Lookout:
     """Looks between parts of an epoch whether to stop, with at most two parts queued.
 
     While the host waits for a part to end the next one is queued behind it, so that the GPU does
@@ -693,13 +695,13 @@ class _Lookout:
     Parameters
     ----------
     device : Device
-    stop : StopFlag or None
-        Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
+    *stops : StopFlag or None
+        Any of them stops. Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
     """
 
-    def __init__(self, device: Device, stop: "StopFlag | None") -> None:
+    def __init__(self, device: Device, *stops: "StopFlag | None") -> None:
         self._stream = device.stream
-        self._stop = stop
+        self._stops = [stop for stop in stops if stop is not None]
         self._ends = [Event(device.driver), Event(device.driver)]
 
     def parts(self, first: int, end: int, at_once: int) -> Iterator[tuple[int, int]]:
@@ -708,11 +710,11 @@ class _Lookout:
         Raises
         ------
         KeyboardInterrupt
-            When ``stop`` is set.
+            When one of the flags is set.
         """
         for part in _parts(first, end, at_once):
             self._ends[0].synchronize()
-            if self._stop is not None and self._stop.is_set():
+            if any(stop.is_set() for stop in self._stops):
                 raise KeyboardInterrupt
             yield part
             self._ends[0].record(self._stream)

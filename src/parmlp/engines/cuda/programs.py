@@ -669,14 +669,24 @@ class Persistent(Program):
     def queue_losses(self, epoch: Epoch) -> None:
         self._launch_losses(self._put_networks([epoch], [(0, epoch.steps)]), [epoch])
 
-    def run_side_by_side(self, epochs: Sequence[Epoch]) -> None:
-        """Queue all steps and losses of the epochs of several networks, a cluster each.
+    def steps_side_by_side(self, n_networks: int) -> int:
+        """:attr:`steps_at_once` of several networks: those that find no room wait for others."""
+        rounds = -(-n_networks * self._blocks // self.device.multiprocessors)
+        return max(1, self.steps_at_once // rounds)
 
-        They must be those of programs that share :attr:`module` with this one.
+    def run_side_by_side(self, epochs: Sequence[Epoch], first_step: int, end_step: int) -> None:
+        """Queue some steps of the epochs of several networks, a cluster each.
+
+        Each must have ``first_step``, and ends with its epoch. They must be those of programs that
+        share :attr:`module` with this one.
         """
-        networks = self._put_networks(epochs, [(0, epoch.steps) for epoch in epochs])
-        self._launch_training(networks, len(epochs))
-        self._launch_losses(networks, epochs)
+        spans = [(first_step, min(end_step, epoch.steps)) for epoch in epochs]
+        self._launch_training(self._put_networks(epochs, spans), len(epochs))
+
+    def queue_losses_side_by_side(self, epochs: Sequence[Epoch]) -> None:
+        """Queue the sums that make the loss of each step of several networks."""
+        spans = [(0, epoch.steps) for epoch in epochs]
+        self._launch_losses(self._put_networks(epochs, spans), epochs)
 
     def _launch_training(self, networks: Memory, n_networks: int) -> None:
         kernel = self.kernel("train_steps")

@@ -1,5 +1,6 @@
 """Networks trained side by side: their epochs meet here, and go to the device as one launch."""
 
+import contextlib
 import copy
 import threading
 import time
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parmlp.engines.cuda.device import Device
-from parmlp.engines.cuda.network import Rows, choose_rungs
+from parmlp.engines.cuda.driver import CudaError
+from parmlp.engines.cuda.network import Lookout, Rows, choose_rungs
 from parmlp.engines.cuda.programs import DoesNotFitError, Epoch, Model, Persistent, moments_of
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class _Waiting:
     epoch: Epoch
     stop: "StopFlag | None"
     done: bool = False
+    steps_taken: int = 0
     losses: NDArray[np.float64] | None = None
     seconds: float = 0.0
     error: BaseException | None = None
@@ -151,7 +154,21 @@ class Meeting:
         with device.lock:
             device.make_current()
             start = time.perf_counter()
-            group[0].program.run_side_by_side([waiting.epoch for waiting in group])
+            program = group[0].program
+            lookout = Lookout(device, *(waiting.stop for waiting in group))
+            most_steps = max(waiting.epoch.steps for waiting in group)
+            at_once = program.steps_side_by_side(len(group))
+            try:
+                for first, end in lookout.parts(0, most_steps, at_once):
+                    going = [waiting for waiting in group if waiting.epoch.steps > first]
+                    for waiting in going:
+                        waiting.steps_taken = min(end, waiting.epoch.steps)
+                    program.run_side_by_side([waiting.epoch for waiting in going], first, end)
+            except BaseException:
+                with contextlib.suppress(CudaError):
+                    device.stream.synchronize()  # nothing may read X any more
+                raise
+            program.queue_losses_side_by_side([waiting.epoch for waiting in group])
             for waiting in group:
                 waiting.losses = np.empty(waiting.epoch.steps, np.float64)
                 device.download(waiting.epoch.losses, waiting.losses)
@@ -161,10 +178,17 @@ class Meeting:
 
 
 class Place:
-    """A network's place in a :class:`Meeting`, to be left once."""
+    """A network's place in a :class:`Meeting`, to be left once.
+
+    Attributes
+    ----------
+    steps_taken : int
+        Of the network's last epoch, also where it was stopped.
+    """
 
     def __init__(self, meeting: Meeting) -> None:
         self._meeting = meeting
+        self.steps_taken = 0
 
     def train(
         self, program: Persistent, epoch: Epoch, stop: "StopFlag | None"
@@ -176,12 +200,14 @@ class Place:
         Raises
         ------
         KeyboardInterrupt
-            When ``stop`` is set before the launch.
+            When ``stop``, or another's, is set before the launch or within the epoch.
         CudaError
             When the launch fails, for all who are in it.
         """
         waiting = _Waiting(program, epoch, stop)
+        self.steps_taken = 0
         self._meeting._meet(waiting)
+        self.steps_taken = waiting.steps_taken
         if waiting.error is not None:
             # a copy, since each thread adds its own traceback and notes
             raise copy.copy(waiting.error) from waiting.error
