@@ -85,7 +85,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cuMemcpyDtoHAsync_v2": (c_void_p, _DevicePointer, c_size_t, _Handle),
     "cuMemcpyDtoDAsync_v2": (_DevicePointer, _DevicePointer, c_size_t, _Handle),
     "cuMemsetD8Async": (_DevicePointer, ctypes.c_ubyte, c_size_t, _Handle),
-    "cuStreamCreate": (POINTER(_Handle), c_uint),
+    "cuStreamCreateWithPriority": (POINTER(_Handle), c_uint, c_int),
     "cuStreamSynchronize": (_Handle,),
     "cuStreamWaitEvent": (_Handle, _Handle, c_uint),
     "cuStreamBeginCapture_v2": (_Handle, c_int),

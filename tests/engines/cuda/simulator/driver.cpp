@@ -608,7 +608,7 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
                  }});
 }
 
-CUresult cuStreamCreate(CUstream* stream, unsigned) {
+CUresult cuStreamCreateWithPriority(CUstream* stream, unsigned, int) {
   const OneCall call(one_call);
   streams.push_back(new Stream);
   return *stream = reinterpret_cast<CUstream>(streams.back()), CUDA_SUCCESS;
@@ -693,7 +693,7 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
 }
 
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction, const CUlaunchConfig*) {
-  return *clusters = 1, CUDA_SUCCESS;
+  return *clusters = 3, CUDA_SUCCESS;
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** params, void** extra) {
