@@ -25,7 +25,7 @@ from parmlp.engines import (
 )
 from parmlp.engines.cuda.network import check_schedule
 from parmlp.engines.cuda.team import Team as GpuTeam
-from parmlp.estimators._gpu_groups import gpu_groups, gpu_teams
+from parmlp.estimators._gpu_groups import gpu_groups
 from parmlp.estimators._multilayer_perceptron import BaseMultilayerPerceptron, CheckedFit
 from parmlp.estimators._samples import Samples
 from parmlp.estimators._scikit_learn import validates_parameters
@@ -145,7 +145,9 @@ def fit_many(
     columns = models, fits, _share_threads(models, fits, own, threads), _random_states(models)
     jobs = [_Job(index, *row) for index, row in enumerate(zip(*columns, strict=True))]
     on_gpu = [index for index, own_threads in enumerate(own) if own_threads == 0]
-    groups = [[jobs[index] for index in group] for group in gpu_groups(models, fits, on_gpu)]
+    groups = [
+        [(jobs[index], team) for index, team in group] for group in gpu_groups(models, fits, on_gpu)
+    ]
     training = _Training(jobs, groups, threads, callback)
     training.run()
     training.report()
@@ -284,8 +286,8 @@ class _Training:
     Parameters
     ----------
     jobs : list of _Job
-    groups : list of list of _Job
-        Those of the GPU, group after group.
+    groups : list of list of (_Job, Team)
+        Those of the GPU, group after group, and who trains each.
     n_threads : int
         No job has more.
     callback : callable or None
@@ -295,7 +297,7 @@ class _Training:
     def __init__(
         self,
         jobs: list[_Job],
-        groups: list[list[_Job]],
+        groups: list[list[tuple[_Job, GpuTeam]]],
         n_threads: int,
         callback: Callable[[int, EpochReport], object] | None,
     ) -> None:
@@ -392,7 +394,7 @@ class _Training:
     def _run_on_gpu(self) -> None:
         for group in self._groups:
             threads = []
-            for job, team in zip(group, gpu_teams(len(group)), strict=True):
+            for job, team in group:
                 if not self._stop.is_set():
                     job.begun = True
                     thread = threading.Thread(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
-from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable
+from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable, Stream
 from parmlp.engines.cuda.driver import CudaError
 from parmlp.engines.cuda.programs import (
     LADDER,
@@ -416,7 +416,7 @@ class Network:
             if not resident or not isinstance(program, Persistent):
                 place = None
             if place is None:
-                lookout = Lookout(self._device, stop)
+                lookout = Lookout(self._device, self._device.stream, stop)
                 try:
                     if resident:
                         self._run_resident(program, epoch, lookout)
@@ -695,12 +695,14 @@ class Lookout:
     Parameters
     ----------
     device : Device
+    stream : Stream
+        What the parts are queued in.
     *stops : StopFlag or None
         Any of them stops. Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
     """
 
-    def __init__(self, device: Device, *stops: "StopFlag | None") -> None:
-        self._stream = device.stream
+    def __init__(self, device: Device, stream: Stream, *stops: "StopFlag | None") -> None:
+        self._stream = stream
         self._stops = [stop for stop in stops if stop is not None]
         self._ends = [Event(device.driver), Event(device.driver)]
 

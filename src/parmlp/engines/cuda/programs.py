@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from parmlp.engines.cuda.device import Device, Kernel, Memory, Module
+from parmlp.engines.cuda.device import Device, Kernel, Memory, Module, Stream
 
 _HIDDEN = {
     "identity": "Identity",
@@ -576,6 +576,11 @@ class Persistent(Program):
 
     Rounded operands go to tensor cores. A launch can train several networks side by side, those of
     programs with the same text.
+
+    Attributes
+    ----------
+    networks_at_once : int
+        How many clusters run at a time; further ones wait for their turn on the device.
     """
 
     file = "4_persistent.cuh"
@@ -598,7 +603,12 @@ class Persistent(Program):
             if blocks > PORTABLE_CLUSTER:
                 kernel.allow_wide_clusters(device.driver)
             # a GPU may have fewer multiprocessors side by side than its generation's clusters take
-            if blocks == 1 or device.runs_cluster(kernel, self.threads, blocks):
+            self.networks_at_once = (
+                device.multiprocessors
+                if blocks == 1
+                else device.clusters_at_once(kernel, self.threads, blocks)
+            )
+            if self.networks_at_once:
                 return
             self._kernels.clear()
         raise DoesNotFitError(f"layers of {model.layer_units} units do not fit rung 4")
@@ -674,30 +684,48 @@ class Persistent(Program):
         rounds = -(-n_networks * self._blocks // self.device.multiprocessors)
         return max(1, self.steps_at_once // rounds)
 
-    def run_side_by_side(self, epochs: Sequence[Epoch], first_step: int, end_step: int) -> None:
+    def run_side_by_side(
+        self, epochs: Sequence[Epoch], first_step: int, end_step: int, stream: Stream
+    ) -> None:
         """Queue some steps of the epochs of several networks, a cluster each.
 
         Each must have ``first_step``, and ends with its epoch. They must be those of programs that
-        share :attr:`module` with this one.
+        share :attr:`module` with this one, which must always get the same stream.
         """
         spans = [(first_step, min(end_step, epoch.steps)) for epoch in epochs]
-        self._launch_training(self._put_networks(epochs, spans), len(epochs))
+        networks = self._put_networks(epochs, spans, stream)
+        self._launch_training(networks, len(epochs), stream)
 
-    def queue_losses_side_by_side(self, epochs: Sequence[Epoch]) -> None:
+    def queue_losses_side_by_side(self, epochs: Sequence[Epoch], stream: Stream) -> None:
         """Queue the sums that make the loss of each step of several networks."""
         spans = [(0, epoch.steps) for epoch in epochs]
-        self._launch_losses(self._put_networks(epochs, spans), epochs)
+        self._launch_losses(self._put_networks(epochs, spans, stream), epochs, stream)
 
-    def _launch_training(self, networks: Memory, n_networks: int) -> None:
-        kernel = self.kernel("train_steps")
-        grid = n_networks * self._blocks, 1
-        self.device.launch(kernel, grid, self.threads, [networks], cluster=self._blocks)
+    def _launch_training(
+        self, networks: Memory, n_networks: int, stream: Stream | None = None
+    ) -> None:
+        self.device.launch(
+            self.kernel("train_steps"),
+            (n_networks * self._blocks, 1),
+            self.threads,
+            [networks],
+            cluster=self._blocks,
+            stream=stream,
+        )
 
-    def _launch_losses(self, networks: Memory, epochs: Sequence[Epoch]) -> None:
+    def _launch_losses(
+        self, networks: Memory, epochs: Sequence[Epoch], stream: Stream | None = None
+    ) -> None:
+        kernel = self.kernel("network_losses")
         grid = max(epoch.steps for epoch in epochs), len(epochs)
-        self.device.launch(self.kernel("network_losses"), grid, _SUM_THREADS, [networks])
+        self.device.launch(kernel, grid, _SUM_THREADS, [networks], stream=stream)
 
-    def _put_networks(self, epochs: Sequence[Epoch], spans: Sequence[tuple[int, int]]) -> Memory:
+    def _put_networks(
+        self,
+        epochs: Sequence[Epoch],
+        spans: Sequence[tuple[int, int]],
+        stream: Stream | None = None,
+    ) -> Memory:
         """Copy what each network is to do to the device, after what launches queued before read."""
         dtype = self.model.dtype
         structure = _network_steps(dtype)
@@ -715,7 +743,7 @@ class Persistent(Program):
         values = np.frombuffer(bytes(networks), np.uint8)
         if self._networks is None or self._networks.nbytes < values.nbytes:
             self._networks = self.device.allocate(values.nbytes)
-        self.device.upload(self._networks, values)
+        self.device.upload(self._networks, values, stream=stream)
         return self._networks
 
 

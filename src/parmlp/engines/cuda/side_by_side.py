@@ -1,6 +1,5 @@
 """Networks trained side by side: their epochs meet here, and go to the device as one launch."""
 
-import contextlib
 import copy
 import threading
 import time
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from parmlp.engines.cuda.device import Device
-from parmlp.engines.cuda.driver import CudaError
+from parmlp.engines.cuda.device import Device, Stream
 from parmlp.engines.cuda.network import Lookout, Rows, choose_rungs
 from parmlp.engines.cuda.programs import DoesNotFitError, Epoch, Model, Persistent, moments_of
 
@@ -43,10 +41,24 @@ class Kind:
     batch_rows: int
 
 
-def most_side_by_side(device: Device, kind: Kind, X: Rows, held_out: int) -> int:
-    """Return how many networks of a kind can be trained side by side on X.
+@dataclass(frozen=True)
+class Room:
+    """How many networks of a kind can be trained side by side.
 
-    That is 1 for those that do not train on rung 4, and where X does not fit into the memory.
+    Attributes
+    ----------
+    most : int
+        1 for those that do not train on rung 4, and where X does not fit into the memory.
+    at_once : int
+        How many of them the device has multiprocessors for.
+    """
+
+    most: int = 1
+    at_once: int = 1
+
+
+def room_side_by_side(device: Device, kind: Kind, X: Rows, held_out: int) -> Room:
+    """Return how many networks of a kind can be trained side by side on X.
 
     Parameters
     ----------
@@ -61,11 +73,11 @@ def most_side_by_side(device: Device, kind: Kind, X: Rows, held_out: int) -> int
     with device.lock:
         device.make_current()
         if choose_rungs(model, kind.batch_rows)[0] != "persistent" or X.resident(device) is None:
-            return 1
+            return Room()
         try:
             program = Persistent(device, model, kind.solver, kind.batch_rows)
         except DoesNotFitError:
-            return 1
+            return Room()
         free = device.free_bytes()
     n_rows = X.shape[0]
     # weights, moments and two snapshots; held-out rows and what layers make of them
@@ -74,7 +86,22 @@ def most_side_by_side(device: Device, kind: Kind, X: Rows, held_out: int) -> int
     # ids and losses of rows; penalties, constants and losses of steps
     steps = -(-n_rows // kind.batch_rows)
     nbytes = numbers * model.itemsize + 12 * n_rows + steps * (8 * program.penalty_shares + 32)
-    return max(1, min(_MOST_NETWORKS, int(_MEMORY_SHARE * free) // nbytes))
+    most = max(1, min(_MOST_NETWORKS, int(_MEMORY_SHARE * free) // nbytes))
+    return Room(most, program.networks_at_once)
+
+
+def meet(device: Device, n_networks: int, at_once: int) -> "list[Place]":
+    """Return a place for each of several networks to train side by side.
+
+    Where half of them fill the device, they have two meetings: while it trains one half, the host
+    readies the other.
+    """
+    first = n_networks // 2 if n_networks >= 2 * at_once else n_networks
+    meetings = [
+        Meeting(device, size, stream)
+        for size, stream in zip((first, n_networks - first), device.long_runs, strict=True)
+    ]
+    return [place for meeting in meetings for place in meeting.places]
 
 
 @dataclass(eq=False)
@@ -101,6 +128,8 @@ class Meeting:
     ----------
     device : Device
     n_networks : int
+    stream : Stream
+        That of the launches.
 
     Attributes
     ----------
@@ -108,8 +137,9 @@ class Meeting:
         One for each network.
     """
 
-    def __init__(self, device: Device, n_networks: int) -> None:
+    def __init__(self, device: Device, n_networks: int, stream: Stream) -> None:
         self._device = device
+        self._stream = stream
         self._present = n_networks
         self._waiting: list[_Waiting] = []
         # Taken before the device's lock, never after it: who launches takes both.
@@ -150,31 +180,27 @@ class Meeting:
         self._condition.notify_all()
 
     def _train(self, group: list[_Waiting]) -> None:
-        device = self._device
-        with device.lock:
-            device.make_current()
-            start = time.perf_counter()
-            program = group[0].program
-            lookout = Lookout(device, *(waiting.stop for waiting in group))
-            most_steps = max(waiting.epoch.steps for waiting in group)
-            at_once = program.steps_side_by_side(len(group))
-            try:
-                for first, end in lookout.parts(0, most_steps, at_once):
-                    going = [waiting for waiting in group if waiting.epoch.steps > first]
+        device, stream, program = self._device, self._stream, group[0].program
+        epochs = [waiting.epoch for waiting in group]
+        at_once = program.steps_side_by_side(len(group))
+        start = time.perf_counter()
+        with device.run_beside(stream):
+            lookout = Lookout(device, stream, *(waiting.stop for waiting in group))
+            for first, end in lookout.parts(0, max(epoch.steps for epoch in epochs), at_once):
+                going = [waiting for waiting in group if waiting.epoch.steps > first]
+                with device.lock:
                     for waiting in going:
                         waiting.steps_taken = min(end, waiting.epoch.steps)
-                    program.run_side_by_side([waiting.epoch for waiting in going], first, end)
-            except BaseException:
-                with contextlib.suppress(CudaError):
-                    device.stream.synchronize()  # nothing may read X any more
-                raise
-            program.queue_losses_side_by_side([waiting.epoch for waiting in group])
+                    some = [waiting.epoch for waiting in going]
+                    program.run_side_by_side(some, first, end, stream)
+            with device.lock:
+                program.queue_losses_side_by_side(epochs, stream)
+        seconds = time.perf_counter() - start
+        with device.lock:
             for waiting in group:
                 waiting.losses = np.empty(waiting.epoch.steps, np.float64)
                 device.download(waiting.epoch.losses, waiting.losses)
-            seconds = time.perf_counter() - start
-        for waiting in group:
-            waiting.seconds = seconds
+                waiting.seconds = seconds
 
 
 class Place:

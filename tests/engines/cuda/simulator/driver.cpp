@@ -629,7 +629,7 @@ CUresult cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdevi
   return *static_cast<int*>(data) = 0, CUDA_SUCCESS;
 }
 
-CUresult cuStreamCreate(CUstream* stream, unsigned) {
+CUresult cuStreamCreateWithPriority(CUstream* stream, unsigned, int) {
   const OneCall call(one_call);
   streams.push_back(new Stream);
   return *stream = reinterpret_cast<CUstream>(streams.back()), CUDA_SUCCESS;
@@ -714,7 +714,7 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
 }
 
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction, const CUlaunchConfig*) {
-  return *clusters = 1, CUDA_SUCCESS;
+  return *clusters = 3, CUDA_SUCCESS;
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** params, void** extra) {
