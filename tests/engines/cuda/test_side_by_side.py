@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from parmlp import FitManyError, MLPClassifier, MLPRegressor, fit_many
 from parmlp.engines.cuda import network as gpu_network
 from parmlp.engines.cuda import side_by_side, team
-from parmlp.engines.cuda.device import Device
+from parmlp.engines.cuda.device import Device, Event, Stream
 from parmlp.engines.cuda.driver import CudaError, CudaOutOfMemoryError
 from parmlp.engines.cuda.programs import Persistent
 from parmlp.engines.cuda.side_by_side import Meeting
@@ -144,6 +144,21 @@ def test_more_networks_than_the_device_has_multiprocessors(
     assert_same(models, alone)
     # in two halves, which take turns
     assert sorted(launches.sizes) == [count // 2] * 2 + [count - count // 2] * 2
+
+
+@pytest.mark.parametrize("deleted", [(Stream, "wait"), (Event, "synchronize")])
+def test_launches_wait_for_copies_and_the_host_for_launches(
+    monkeypatch: pytest.MonkeyPatch, deleted: tuple[type, str]
+) -> None:
+    """Without either wait the simulator's random turns between streams show it."""
+    models = [net(random_state=seed) for seed in range(3)]
+    alone = fit_alone(models, X, Y)
+    monkeypatch.setattr(*deleted, lambda *_: None)
+    try:
+        fit_many(models, X, Y)
+    except FitManyError:
+        return  # weights that are not finite, from memory not yet written
+    assert [bits(model) for model in models] != [bits(model) for model in alone]
 
 
 def test_all_kinds_of_estimators_in_one_list(
