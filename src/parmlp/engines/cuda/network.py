@@ -1,6 +1,5 @@
 """A network on a GPU: ``_core.Network``'s surface over the programs of the ladder."""
 
-import contextlib
 import ctypes
 import time
 import weakref
@@ -14,7 +13,6 @@ from scipy import sparse
 
 from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
 from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable
-from parmlp.engines.cuda.driver import CudaError
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -392,7 +390,7 @@ class Network:
         with self._lock:
             self._device.make_current()
             start = time.perf_counter()
-            try:
+            with self._device.settled():
                 loss = self._train_epoch(
                     X,
                     y,
@@ -402,12 +400,6 @@ class Network:
                     learning_rate=learning_rate,
                     lookout=_Lookout(self._device, stop),
                 )
-            except BaseException:
-                # Nothing may read X or change the weights any more when this is out.
-                for stream in (self._device.copies, self._device.stream):
-                    with contextlib.suppress(CudaError):
-                        stream.synchronize()
-                raise
             return EpochResult(loss=loss, seconds=time.perf_counter() - start)
 
     def _check(
@@ -653,7 +645,7 @@ class Network:
         model = self._model
         n_rows = X.shape[0]
         out = np.empty((n_rows, model.layer_units[-1]), model.dtype)
-        with self._lock:
+        with self._lock, self._device.settled():
             self._device.make_current()
             program = self._predicting(min(n_rows, _PREDICTION_ROWS))
             x = X.resident(self._device)
