@@ -249,6 +249,25 @@ def test_the_deleter_is_called_once_when_fit_raises(
     assert (tensor.exports, tensor.deleted) == (1, 1)
 
 
+def test_no_kernel_reads_them_any_more_when_a_prediction_was_interrupted(
+    simulator: Simulator, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MLPClassifier(**PARAMETERS).fit(X, Y)
+    array = Interface(device, X)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with config_context(assume_finite=True):
+        monkeypatch.setattr(Device, "download", interrupted)
+        # kept, since the simulator runs all when memory is freed, as the frames' is
+        with pytest.raises(KeyboardInterrupt) as error:
+            model.predict(array)
+    counters = simulator.counters()
+    assert error.tb is not None
+    assert counters.kernels_run == counters.launches > 0
+
+
 def test_the_owner_of_an_interface_is_held_and_let_go(device: Device) -> None:
     array = Interface(device, X)
     alive = weakref.ref(array)

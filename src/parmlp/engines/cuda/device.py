@@ -247,6 +247,20 @@ class Device:
         """Let the calling thread use this device; every thread that does must call it."""
         self.driver.call("cuCtxSetCurrent", self.driver.context)
 
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Let nothing be raised out of the context before all that was queued is done.
+
+        So whoever lent memory to what is queued can have it back when the call has failed.
+        """
+        try:
+            yield
+        except BaseException:
+            for stream in (self.copies, self.stream):
+                with contextlib.suppress(api.CudaError):  # the first error is what is raised
+                    stream.synchronize()
+            raise
+
     # ------------------------------------------------------------------------------------ memory
 
     def free_bytes(self) -> int:

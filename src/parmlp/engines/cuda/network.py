@@ -1,6 +1,5 @@
 """A network on a GPU: ``_core.Network``'s surface over the programs of the ladder."""
 
-import contextlib
 import ctypes
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ from scipy import sparse
 
 from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
 from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable, Stream
-from parmlp.engines.cuda.driver import CudaError
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -406,7 +404,7 @@ class Network:
             raise KeyboardInterrupt
         self._check(X, y, order, sample_weight, batch_size=batch_size, schedule=schedule)
         place: Place | None = None if team is None else team.place
-        with self._lock:
+        with self._lock, self._device.settled():
             self._device.make_current()
             start = time.perf_counter()
             program, epoch = self._prepare_epoch(
@@ -417,28 +415,21 @@ class Network:
                 place = None
             if place is None:
                 lookout = Lookout(self._device, self._device.stream, stop)
-                try:
-                    if resident:
-                        self._run_resident(program, epoch, lookout)
-                    else:
-                        self._run_streaming(
-                            program,
-                            epoch,
-                            X,
-                            y,
-                            order=order,
-                            sample_weight=sample_weight,
-                            lookout=lookout,
-                        )
-                    program.queue_losses(epoch)
-                    losses = np.empty(epoch.steps, np.float64)
-                    self._device.download(epoch.losses, losses)
-                except BaseException:
-                    # Nothing may read X or change the weights any more when this is out.
-                    for stream in (self._device.copies, self._device.stream):
-                        with contextlib.suppress(CudaError):
-                            stream.synchronize()
-                    raise
+                if resident:
+                    self._run_resident(program, epoch, lookout)
+                else:
+                    self._run_streaming(
+                        program,
+                        epoch,
+                        X,
+                        y,
+                        order=order,
+                        sample_weight=sample_weight,
+                        lookout=lookout,
+                    )
+                program.queue_losses(epoch)
+                losses = np.empty(epoch.steps, np.float64)
+                self._device.download(epoch.losses, losses)
             seconds = time.perf_counter() - start
         # without the lock, which the others need to get their epochs ready
         if place is not None:
@@ -661,7 +652,7 @@ class Network:
         model = self._model
         n_rows = X.shape[0]
         out = np.empty((n_rows, model.layer_units[-1]), model.dtype)
-        with self._lock:
+        with self._lock, self._device.settled():
             self._device.make_current()
             program = self._predicting(min(n_rows, _PREDICTION_ROWS))
             x = X.resident(self._device)

@@ -1,4 +1,4 @@
-// Rung 4: one launch an epoch. Weights and moments stay in the shared memory of one block, or of the blocks
+// Rung 4: many steps a launch. Weights and moments stay in the shared memory of one block, or of the blocks
 // of one cluster, for all steps; only rows are read and row losses written. Clusters know nothing of each
 // other, so a launch has as many as there are networks to train side by side.
 //
