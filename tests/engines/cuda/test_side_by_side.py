@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from parmlp import FitManyError, MLPClassifier, MLPRegressor, fit_many
 from parmlp.engines.cuda import network as gpu_network
 from parmlp.engines.cuda import side_by_side, team
-from parmlp.engines.cuda.device import Device, Event, Stream
+from parmlp.engines.cuda.device import Device, Stream
 from parmlp.engines.cuda.driver import CudaError, CudaOutOfMemoryError
 from parmlp.engines.cuda.programs import Persistent
 from parmlp.engines.cuda.side_by_side import Meeting
@@ -146,7 +146,7 @@ def test_more_networks_than_the_device_has_multiprocessors(
     assert sorted(launches.sizes) == [count // 2] * 2 + [count - count // 2] * 2
 
 
-@pytest.mark.parametrize("deleted", [(Stream, "wait"), (Event, "synchronize")])
+@pytest.mark.parametrize("deleted", [(Stream, "wait"), (Stream, "synchronize")])
 def test_launches_wait_for_copies_and_the_host_for_launches(
     monkeypatch: pytest.MonkeyPatch, deleted: tuple[type, str]
 ) -> None:
