@@ -1,6 +1,12 @@
 """Engines: who runs a training step."""
 
-from parmlp.engines.choice import ENGINES, engine_statuses, make_network, make_team
+from parmlp.engines.choice import (
+    ENGINES,
+    engine_statuses,
+    make_network,
+    make_team,
+    runs_on_gpu,
+)
 from parmlp.engines.cpu import (
     SCHEDULES,
     EngineStatus,
@@ -26,6 +32,7 @@ __all__ = [
     "flops_per_step",
     "make_network",
     "make_team",
+    "runs_on_gpu",
     "threads_side_by_side",
     "warn_of_threads",
 ]

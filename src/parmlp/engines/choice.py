@@ -23,6 +23,13 @@ def engine_statuses() -> list[EngineStatus]:
     return [*cpu.engine_statuses(), status()]
 
 
+def runs_on_gpu(engine: str, layer_units: Sequence[int], rows: int) -> bool:
+    """Whether ``engine=`` means the GPU for a network and its minibatches' rows."""
+    if engine == "auto":
+        return cpu.flops_per_step(layer_units, rows) >= _GPU_PAYS_FROM_FLOPS
+    return engine == "cuda"
+
+
 def make_team(
     engine: str,
     n_threads: int | None,
@@ -47,9 +54,7 @@ def make_team(
     EngineUnavailableError
         When the engine cannot be used on this machine.
     """
-    if engine == "auto" and cpu.flops_per_step(layer_units, rows) >= _GPU_PAYS_FROM_FLOPS:
-        engine = "cuda"
-    if engine == "cuda":
+    if runs_on_gpu(engine, layer_units, rows):
         if n_threads is not None:
             raise ValueError(
                 f"engine='cuda' runs on the GPU, but n_threads={n_threads}: leave n_threads at "

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parmlp import _core
-from parmlp.engines import make_team
+from parmlp.engines import Team, make_team
 from parmlp.engines.cuda.arrays import DeviceArray
 from parmlp.estimators._device_rows import (
     OUTLINE_CHECKS,
@@ -212,6 +212,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         random_state: np.random.RandomState,
         *,
         warn_of_threads: bool = True,
+        team: Team | None = None,
         callback: Callable[[EpochReport], object] | None = None,
         stop: _core.StopFlag | None = None,
     ) -> None:
@@ -226,6 +227,8 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             Likewise.
         warn_of_threads : bool
             Whether to warn where ``n_threads`` exceeds the usable cores.
+        team : Team or None
+            Who trains, where that is decided already; ``n_threads`` does not count then.
         callback, stop
             As in :class:`TrainingRun`.
         """
@@ -247,10 +250,12 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
                 "clipped",
                 stacklevel=5,
             )
-        team = make_team(self.engine, n_threads, fit.layer_units, batch_size, warn=warn_of_threads)
+        if team is None:
+            team = make_team(
+                self.engine, n_threads, fit.layer_units, batch_size, warn=warn_of_threads
+            )
         session = self._session_to_train(fit.incremental)
-        kind = self._network_kind(weights, self.loss, self.precision)
-        network = session.open(team, kind, weights, float(self.alpha))
+        network = session.open(team, self._kind_to_train(fit), weights, float(self.alpha))
         self.engine_, self.n_threads_ = team.engine, team.size
         self.schedule_, self.simd_ = self.schedule, network.simd
         # from here on there are weights, even if the first epoch raises
@@ -418,15 +423,25 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         )
 
-    def _network_kind(self, weights: Weights, loss: str, precision: str = "full") -> NetworkKind:
+    def _kind_to_train(self, fit: CheckedFit) -> NetworkKind:
+        return NetworkKind(
+            layer_units=fit.layer_units,
+            activation=self.activation,
+            out_activation=fit.targets.out_activation,
+            loss=self.loss,
+            dtype=str(fit.rows.X.dtype),
+            leaky_relu_slope=float(self.leaky_relu_slope),
+            precision=self.precision,
+        )
+
+    def _kind_to_predict(self, weights: Weights) -> NetworkKind:
         return NetworkKind(
             layer_units=tuple(weights.layer_units),
             activation=self.activation,
             out_activation=self.out_activation_,
-            loss=loss,
+            loss=_ANY_LOSS[self.out_activation_],
             dtype=str(weights.dtype),
             leaky_relu_slope=float(self.leaky_relu_slope),
-            precision=precision,
         )
 
     # ---------------------------------------------------------------- prediction
@@ -442,7 +457,7 @@ class BaseMultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             self._settled_dtype(),
         )
         rows = self._validate_rows(given_rows(X, self.engine), weights.dtype)
-        kind = self._network_kind(weights, _ANY_LOSS[self.out_activation_])
+        kind = self._kind_to_predict(weights)
         # fit has warned of too many threads
         team = make_team(
             self.engine, self.n_threads, weights.layer_units, rows.shape[0], warn=False

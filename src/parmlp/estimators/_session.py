@@ -27,16 +27,19 @@ class NetworkKind:
 
     def build(self, team: Team) -> Network:
         """Return a team's network of this kind; its weights are still to be set."""
-        return make_network(
-            team,
-            layer_units=self.layer_units,
-            hidden_activation=core_activation(self.activation),
-            out_activation=core_activation(self.out_activation),
-            loss=self.loss,
-            dtype=self.dtype,
-            leaky_relu_slope=self.leaky_relu_slope,
-            precision=self.precision,
-        )
+        return make_network(team, **self.described())
+
+    def described(self) -> dict[str, Any]:
+        """Return this kind as :func:`parmlp.engines.make_network` takes it."""
+        return {
+            "layer_units": self.layer_units,
+            "hidden_activation": core_activation(self.activation),
+            "out_activation": core_activation(self.out_activation),
+            "loss": self.loss,
+            "dtype": self.dtype,
+            "leaky_relu_slope": self.leaky_relu_slope,
+            "precision": self.precision,
+        }
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,10 @@ class Session:
                 self._network.set_optimizer_state(_cast(state, kind.dtype))
         self._network.set_parameters(weights.coefs, weights.intercepts)
         return self._network
+
+    def set_aside(self) -> None:
+        """Let go of the network and its memory; the solver can go on from where it is."""
+        self._state, self._network = self._optimizer_state(), None
 
     def _start_solver(self, network: Network, alpha: float) -> None:
         s = self._settings

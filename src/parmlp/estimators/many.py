@@ -14,7 +14,18 @@ from sklearn import config_context, get_config
 from sklearn.utils import check_random_state
 
 from parmlp import _core
-from parmlp.engines import count_threads, flops_per_step, threads_side_by_side, warn_of_threads
+from parmlp.engines import (
+    Team,
+    count_threads,
+    flops_per_step,
+    make_team,
+    runs_on_gpu,
+    threads_side_by_side,
+    warn_of_threads,
+)
+from parmlp.engines.cuda.network import check_schedule
+from parmlp.engines.cuda.team import Team as GpuTeam
+from parmlp.estimators._gpu_groups import gpu_groups
 from parmlp.estimators._multilayer_perceptron import BaseMultilayerPerceptron, CheckedFit
 from parmlp.estimators._samples import Samples
 from parmlp.estimators._scikit_learn import validates_parameters
@@ -60,6 +71,9 @@ def fit_many(
     the dtype. Each network is trained on a thread of its own, but for those that would be left
     over at the end and leave threads idle: they share all threads.
 
+    Networks with ``engine="cuda"`` are trained beside those: small ones of equal shape side by
+    side on the GPU, a launch an epoch for all of them; others one after another.
+
     Parameters
     ----------
     estimators : iterable of MLPClassifier and MLPRegressor
@@ -70,7 +84,8 @@ def fit_many(
     n_threads : int or None, default=None
         Threads that train at any time, in all. None: the usable cores, at most ``OMP_NUM_THREADS``
         and threadpoolctl's limit, and one inside a worker of joblib or multiprocessing. -1: all
-        usable cores. An estimator with an ``n_threads`` of its own takes that many of them.
+        usable cores. An estimator with an ``n_threads`` of its own takes that many of them, one
+        with ``engine="cuda"`` none.
     callback : callable or None, default=None
         Called as ``callback(index, report)`` after each epoch of the estimator with this index,
         with an :class:`EpochReport`, and after the estimator's own callback. A true answer stops
@@ -123,13 +138,17 @@ def fit_many(
     for index, model in enumerate(models):
         try:
             fits.append(_check_fit(model, samples))
-            own.append(_own_threads(model, threads))
+            own.append(_own_threads(model, fits[-1], threads))
         except Exception as error:
             error.add_note(f"This is of estimators[{index}]. No estimator was trained.")
             raise
     columns = models, fits, _share_threads(models, fits, own, threads), _random_states(models)
     jobs = [_Job(index, *row) for index, row in enumerate(zip(*columns, strict=True))]
-    training = _Training(jobs, threads, callback)
+    on_gpu = [index for index, own_threads in enumerate(own) if own_threads == 0]
+    groups = [
+        [(jobs[index], team) for index, team in group] for group in gpu_groups(models, fits, on_gpu)
+    ]
+    training = _Training(jobs, groups, threads, callback)
     training.run()
     training.report()
     return models
@@ -157,8 +176,16 @@ def _check_fit(model: BaseMultilayerPerceptron, samples: Samples) -> CheckedFit:
     return model._check_fit(samples, incremental=False)
 
 
-def _own_threads(model: BaseMultilayerPerceptron, n_threads: int) -> int | None:
-    """Return how many threads the estimator itself asks for; None if it leaves that to us."""
+def _own_threads(model: BaseMultilayerPerceptron, fit: CheckedFit, n_threads: int) -> int | None:
+    """Return how many threads the estimator itself asks for; None if it leaves that to us.
+
+    That is 0 for one that trains on the GPU.
+    """
+    n_rows = model._rows_per_batch(fit.rows.X.shape[0])
+    if runs_on_gpu(model.engine, fit.layer_units, n_rows):
+        make_team(model.engine, model.n_threads, fit.layer_units, n_rows)  # raises if it cannot
+        check_schedule(model.schedule)
+        return 0
     if model.n_threads is not None:
         own = count_threads(model.n_threads)
         if own > n_threads:
@@ -213,6 +240,7 @@ class _Job:
     model : MLPClassifier or MLPRegressor
     fit : CheckedFit
     n_threads : int
+        0 on the GPU.
     random_state : RandomState
     begun : bool
     error : BaseException or None
@@ -239,12 +267,27 @@ class _Job:
         return self.begun and self.error is None and self.model.stop_reason_ == "interrupted"
 
 
+def _start(thread: threading.Thread, job: _Job | None = None) -> bool:
+    """Start a thread; return False if the system has no more of them, as the job's error."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if job is not None:
+            job.error = error
+        return False
+    return True
+
+
 class _Training:
     """Threads that train jobs: at any time at most ``n_threads``, those of teams included.
+
+    Jobs of the GPU have a thread each besides, which does little but wait for the GPU.
 
     Parameters
     ----------
     jobs : list of _Job
+    groups : list of list of (_Job, Team)
+        Those of the GPU, group after group, and who trains each.
     n_threads : int
         No job has more.
     callback : callable or None
@@ -254,12 +297,15 @@ class _Training:
     def __init__(
         self,
         jobs: list[_Job],
+        groups: list[list[tuple[_Job, GpuTeam]]],
         n_threads: int,
         callback: Callable[[int, EpochReport], object] | None,
     ) -> None:
         # Those with the most threads first, so that none waits for a gap; then those with the most
         # work, so that no long one is left for the end.
-        self._jobs = sorted(jobs, key=lambda job: (-job.n_threads, -job.work))
+        on_cpu = [job for job in jobs if job.n_threads > 0]
+        self._cpu_jobs = sorted(on_cpu, key=lambda job: (-job.n_threads, -job.work))
+        self._jobs, self._groups = jobs, groups
         self._n_threads = n_threads
         self._callback = callback
         self._one_call = threading.Lock()
@@ -293,7 +339,7 @@ class _Training:
 
     def report(self) -> None:
         """Warn of an interruption, raise what went wrong."""
-        jobs = sorted(self._jobs, key=lambda job: job.index)
+        jobs = self._jobs
         for job in jobs:
             if job.error is not None and not isinstance(job.error, Exception):
                 raise job.error  # SystemExit, from a callback
@@ -318,25 +364,56 @@ class _Training:
     def _run_all(self) -> None:
         if not self._begin.acquire(blocking=False):
             return
+        gpu = threading.Thread(target=self._run_on_gpu, daemon=True)
+        beside = bool(self._groups) and _start(gpu)
+        self._run_on_cpu()
+        if beside:
+            gpu.join()
+        else:
+            self._run_on_gpu()
+        self._done.set()
+
+    def _run_on_cpu(self) -> None:
         free = self._n_threads
-        for job in self._jobs:
+        for job in self._cpu_jobs:
             while free < job.n_threads:
                 free += self._finished.get().n_threads
             if self._stop.is_set():
                 break
             free -= job.n_threads
             job.begun = True
-            thread = threading.Thread(target=self._run_one, args=(job,), daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # the system has no more threads
-                job.error = error
+            if not _start(threading.Thread(target=self._run_one, args=(job,), daemon=True), job):
                 self._finished.put(job)
         while free < self._n_threads:
             free += self._finished.get().n_threads
-        self._done.set()
 
     def _run_one(self, job: _Job) -> None:
+        self._train(job)
+        self._finished.put(job)
+
+    def _run_on_gpu(self) -> None:
+        for group in self._groups:
+            threads = []
+            for job, team in group:
+                if not self._stop.is_set():
+                    job.begun = True
+                    thread = threading.Thread(
+                        target=self._run_member, args=(job, team), daemon=True
+                    )
+                    if _start(thread, job):
+                        threads.append(thread)
+                        continue
+                team.leave()
+            for thread in threads:
+                thread.join()
+
+    def _run_member(self, job: _Job, team: GpuTeam) -> None:
+        try:
+            self._train(job, team)
+        finally:
+            team.leave()
+
+    def _train(self, job: _Job, team: Team | None = None) -> None:
         try:
             with config_context(**self._config):
                 job.model._train(
@@ -344,15 +421,17 @@ class _Training:
                     job.n_threads,
                     job.random_state,
                     warn_of_threads=False,
+                    team=team,
                     callback=self._callback_of(job),
                     stop=self._stop,
                 )
+            if team is not None and job.model._session is not None:
+                job.model._session.set_aside()  # the next group needs the GPU's memory
         except BaseException as error:
             job.error = error
         # a callback raised KeyboardInterrupt, or SystemExit
         if job.interrupted or not isinstance(job.error, Exception | None):
             self._stop.set()
-        self._finished.put(job)
 
     def _callback_of(self, job: _Job) -> Callable[[EpochReport], object] | None:
         callback = self._callback

@@ -290,7 +290,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Arrays of other libraries in the CPU's memory are taken by DLPack, without a copy.
+            Arrays of other libraries in the CPU's memory are taken by DLPack, without a copy; with
+            ``engine="cuda"`` also those in the GPU's, which stay there.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or None, default=None
 

@@ -249,6 +249,25 @@ def test_the_deleter_is_called_once_when_fit_raises(
     assert (tensor.exports, tensor.deleted) == (1, 1)
 
 
+def test_no_kernel_reads_them_any_more_when_a_prediction_was_interrupted(
+    simulator: Simulator, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MLPClassifier(**PARAMETERS).fit(X, Y)
+    array = Interface(device, X)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with config_context(assume_finite=True):
+        monkeypatch.setattr(Device, "download", interrupted)
+        # kept, since the simulator runs all when memory is freed, as the frames' is
+        with pytest.raises(KeyboardInterrupt) as error:
+            model.predict(array)
+    counters = simulator.counters()
+    assert error.tb is not None
+    assert counters.kernels_run == counters.launches > 0
+
+
 def test_the_owner_of_an_interface_is_held_and_let_go(device: Device) -> None:
     array = Interface(device, X)
     alive = weakref.ref(array)
@@ -454,3 +473,15 @@ def test_predictions_in_parts(device: Device, make: Make, monkeypatch: pytest.Mo
 def test_streams_are_the_drivers(device: Device) -> None:
     """What is passed to a producer as a number must not be one of the default streams'."""
     assert Stream(device.driver).handle.value > 2
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fit_many(device: Device, make: Make, early_stopping: bool) -> None:
+    settings = [{"alpha": alpha, "random_state": seed} for seed, alpha in enumerate((0.0, 0.1, 1))]
+    kind = {**PARAMETERS, "early_stopping": early_stopping, "validation_fraction": 0.2}
+    array = make(device, X)
+    models = fit_many([MLPClassifier(**{**kind, **s}) for s in settings], array, Y)
+    if isinstance(array, Tensor):
+        assert (array.exports, array.deleted) == (1, 1)
+    for model, own in zip(models, settings, strict=True):
+        assert weights(model) == weights(MLPClassifier(**{**kind, **own}).fit(X, Y))

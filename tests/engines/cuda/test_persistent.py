@@ -75,7 +75,7 @@ def test_blocks_follow_from_room_and_work(
 def test_a_gpu_without_room_for_a_wide_cluster_takes_a_smaller_one(
     device: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "runs_cluster", lambda kernel, threads, blocks: blocks <= 2)
+    monkeypatch.setattr(device, "clusters_at_once", lambda kernel, threads, blocks: blocks <= 2)
     model = Model((20, 9, 3), "relu", "softmax", "log_loss", "float32", 0.01, "full")
     monkeypatch.setattr(programs, "_FLOPS_PER_BLOCK", 5e3)
     assert Persistent.cluster_sizes(device, model, "Sgd", 16)[0] == 4
@@ -99,7 +99,7 @@ def test_the_rung_follows_from_size_precision_and_room(
     assert rung((200, 3000, 10), 64) is TensorCores  # a step is too large
     assert rung((200, 3000, 10), 64, dtype="float64") is TiledWithoutConflicts
     assert rung((3000, 40, 2), 256) is TensorCores  # small enough, and no room
-    monkeypatch.setattr(device, "runs_cluster", lambda *_: False)
+    monkeypatch.setattr(device, "clusters_at_once", lambda *_: 0)
     monkeypatch.setattr(programs, "_FLOPS_PER_BLOCK", 1.0)
     assert rung((41, 64, 23), 32) is Persistent  # one block needs no cluster
     assert rung((784, 100, 10), 16) is TensorCores

@@ -1,6 +1,7 @@
 """A stop within an epoch: soon, between two steps, and with the weights and moments reached."""
 
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from simulated_gpu import Simulator
 from sklearn.datasets import load_digits
 
-from parmlp import MLPClassifier, _core
+from parmlp import MLPClassifier, _core, fit_many
 from parmlp.engines.cuda import network as gpu_network
 from parmlp.engines.cuda import programs, team
 from parmlp.engines.cuda.device import Device, Graph
@@ -264,3 +265,43 @@ def test_a_flag_that_another_thread_sets(monkeypatch: pytest.MonkeyPatch) -> Non
     assert model.n_iter_ == 1
     # set when three parts were queued; noticed before the next
     assert model._session._network.get_optimizer_state()["t"] == STEPS + 3 * 2
+
+
+@pytest.mark.usefixtures("here")
+def test_side_by_side(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that share launches: the same bits in parts, and all stop after the same steps."""
+    settings = [{"random_state": seed, "early_stopping": seed == 2} for seed in range(3)]
+
+    def train() -> list[MLPClassifier]:
+        kind = {**PARAMETERS, "max_iter": 2, "validation_fraction": 0.2, "tol": 0.0}
+        models = [MLPClassifier(engine="cuda", **{**kind, **own}) for own in settings]
+        return fit_many(models, X, Y)
+
+    def bits(model: Any) -> bytes:
+        return b"".join(array.tobytes() for array in model.coefs_ + model.intercepts_)
+
+    in_parts = [bits(model) for model in train()]
+    with monkeypatch.context() as patch:
+        patch.setattr(Program, "steps_at_once", STEPS)
+        assert [bits(model) for model in train()] == in_parts
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.5)  # the main thread hears of it within 0.05 s, and sets the flag
+
+    interrupt_launch(monkeypatch, STEPS // 2 + 3, interrupt)
+    with pytest.warns(UserWarning, match="of 3 estimators 0 had ended, 3 were stopped"):
+        stopped = train()
+    assert {model.stop_reason_ for model in stopped} == {"interrupted"}
+    assert {model.n_iter_ for model in stopped} == {1}
+    # three parts of the second epoch; the first one of the third network was shorter
+    taken = [model._session._optimizer_state()["t"] for model in stopped]
+    assert taken == [STEPS + 6, STEPS + 6, 10 + 6]
+
+
+def test_networks_that_find_no_room_wait_for_others(device: Device) -> None:
+    program = object.__new__(Persistent)
+    program.device, program._blocks = device, device.multiprocessors
+    assert program.steps_side_by_side(1) == 2
+    assert program.steps_side_by_side(2) == 1
+    assert program.steps_side_by_side(9) == 1

@@ -58,7 +58,7 @@ class DeviceArray:
     def to_host(self) -> NDArray[Any]:
         """Return a copy in the CPU's memory."""
         array: NDArray[Any] = np.empty(self.shape, self.dtype)
-        with self._device.lock:
+        with self._device.lock, self._device.settled():
             self._device.make_current()
             self._device.download(self, array)
         return array
@@ -72,7 +72,7 @@ class DeviceArray:
             return None
         device = self._device
         answer = np.empty(2, np.int32)
-        with device.lock:
+        with device.lock, device.settled():
             device.make_current()
             real = {"float32": "float", "float64": "double"}[str(self.dtype)]
             told = ("look_for_nonfinite_shared",)

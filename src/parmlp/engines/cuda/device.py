@@ -18,6 +18,10 @@ _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_*
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 _MOST_SHARED_BYTES = 97
 
+# Of a stream whose kernels come before those of others that wait for room; the driver takes the
+# highest that there is.
+_URGENT = -100
+
 # Programs kept loaded; others are unloaded with the last network that uses them.
 _MOST_MODULES = 64
 
@@ -63,12 +67,19 @@ class Memory:
 
 
 class Stream:
-    """A queue of copies and launches."""
+    """A queue of copies and launches.
 
-    def __init__(self, driver: Driver) -> None:
+    Parameters
+    ----------
+    driver : Driver
+    priority : int, default=0
+        0 is the lowest; less is more urgent.
+    """
+
+    def __init__(self, driver: Driver, priority: int = 0) -> None:
         self._driver = driver
         self.handle = c_void_p()
-        driver.call("cuStreamCreate", byref(self.handle), api.NON_BLOCKING)
+        driver.call("cuStreamCreateWithPriority", byref(self.handle), api.NON_BLOCKING, priority)
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done; raise what failed."""
@@ -183,6 +194,8 @@ class Device:
         Of its memory.
     stream, copies : Stream
         What is queued in one runs in order; the two wait for each other by events alone.
+    long_runs : tuple of two Stream
+        For :meth:`run_beside`. They give way to ``stream``.
     lock : RLock
         Held by who uses the device: two threads' launches in one stream must not mix.
     """
@@ -209,7 +222,8 @@ class Device:
         )
         self.multiprocessors = self._attribute(handle, _MULTIPROCESSORS)
         self.shared_bytes = self._attribute(handle, _MOST_SHARED_BYTES)
-        self.stream, self.copies = Stream(driver), Stream(driver)
+        self.stream, self.copies = Stream(driver, _URGENT), Stream(driver)
+        self.long_runs = Stream(driver), Stream(driver)
         self.lock = threading.RLock()
 
     def _attribute(self, handle: c_int, attribute: int) -> int:
@@ -232,6 +246,20 @@ class Device:
     def make_current(self) -> None:
         """Let the calling thread use this device; every thread that does must call it."""
         self.driver.call("cuCtxSetCurrent", self.driver.context)
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Let nothing be raised out of the context before all that was queued is done.
+
+        So whoever lent memory to what is queued can have it back when the call has failed.
+        """
+        try:
+            yield
+        except BaseException:
+            for stream in (self.copies, self.stream):
+                with contextlib.suppress(api.CudaError):  # the first error is what is raised
+                    stream.synchronize()
+            raise
 
     # ------------------------------------------------------------------------------------ memory
 
@@ -337,15 +365,35 @@ class Device:
         self.driver.call("cuLaunchKernelEx", byref(config), kernel.handle, pointers, None)
         del attribute  # the configuration points to it
 
-    def runs_cluster(self, kernel: Kernel, threads: int, cluster: int) -> bool:
-        """Whether the device has room for one cluster of this many blocks."""
+    @contextlib.contextmanager
+    def run_beside(self, stream: Stream) -> Iterator[None]:
+        """Within the context a stream's work comes after all that is queued by now; wait for it.
+
+        The calling thread can use the device, and must hold the lock when it launches; others can
+        use it in between. Must not be entered with the lock held.
+        """
+        with self.lock:
+            self.make_current()
+            ready = Event(self.driver)
+            ready.record(self.stream)
+            stream.wait(ready)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(api.CudaError):
+                stream.synchronize()  # what is raised is the first error
+            raise
+        stream.synchronize()
+
+    def clusters_at_once(self, kernel: Kernel, threads: int, cluster: int) -> int:
+        """Return how many clusters of this many blocks the device has room for at a time."""
         config, attribute = _configuration(kernel, (cluster, 1), threads, cluster)
         clusters = c_int()
         status = self.driver.status(
             "cuOccupancyMaxActiveClusters", byref(clusters), kernel.handle, byref(config)
         )
         del attribute
-        return status == 0 and clusters.value > 0
+        return clusters.value if status == 0 else 0
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[list[Graph]]:

@@ -86,7 +86,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cuMemcpyDtoDAsync_v2": (_DevicePointer, _DevicePointer, c_size_t, _Handle),
     "cuMemsetD8Async": (_DevicePointer, ctypes.c_ubyte, c_size_t, _Handle),
     "cuPointerGetAttribute": (c_void_p, c_int, _DevicePointer),
-    "cuStreamCreate": (POINTER(_Handle), c_uint),
+    "cuStreamCreateWithPriority": (POINTER(_Handle), c_uint, c_int),
     "cuStreamSynchronize": (_Handle,),
     "cuStreamWaitEvent": (_Handle, _Handle, c_uint),
     "cuStreamBeginCapture_v2": (_Handle, c_int),

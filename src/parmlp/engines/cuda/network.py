@@ -1,9 +1,7 @@
 """A network on a GPU: ``_core.Network``'s surface over the programs of the ladder."""
 
-import contextlib
 import ctypes
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from parmlp.engines.cuda.arrays import DeviceArray, PickedRows
-from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable
-from parmlp.engines.cuda.driver import CudaError
+from parmlp.engines.cuda.device import Device, Event, Graph, Memory, Readable, Stream
 from parmlp.engines.cuda.programs import (
     LADDER,
     DoesNotFitError,
@@ -22,13 +19,18 @@ from parmlp.engines.cuda.programs import (
     LayerwiseProgram,
     Model,
     Parameters,
+    Persistent,
     Program,
     Samples,
     TiledWithoutConflicts,
+    moments_of,
+    settings_type,
+    solver_functor,
 )
 
 if TYPE_CHECKING:
     from parmlp._core import OptimizerState, StepProfile, StopFlag
+    from parmlp.engines.cuda.side_by_side import Place
 
 Array = NDArray[Any]
 
@@ -65,6 +67,8 @@ class EpochResult:
 class Rows:
     """Rows of X for a device: they are copied there once, if they fit, by the first who asks.
 
+    Several networks may share them; whoever uses the device's part holds its lock.
+
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features), C-contiguous, or CSR matrix, or DeviceArray
@@ -76,6 +80,8 @@ class Rows:
         self._X = X
         self._memory: Readable | None = None
         self._ids: Memory | None = None
+        # targets and weights of these rows, by id: the array, which so lives on, and its memory
+        self._kept: dict[int, tuple[Array, Memory]] = {}
         self.shape: tuple[int, int] = X.shape
         self.dtype: np.dtype[Any] = X.dtype
         self.picked = isinstance(X, PickedRows)
@@ -120,6 +126,24 @@ class Rows:
                 device.upload(memory, dense, first * n_features * self.dtype.itemsize)
             self._memory = memory
         return self._memory
+
+    def keep(self, device: Device, array: Array) -> Memory:
+        """Return targets or weights of these rows on the device, where they stay while this lives.
+
+        Equal arrays, such as the targets of several networks, lie there once.
+        """
+        if id(array) not in self._kept:
+            equals = (
+                memory
+                for other, memory in self._kept.values()
+                if other.dtype == array.dtype and np.array_equal(other, array)
+            )
+            memory = next(equals, None)
+            if memory is None:
+                memory = device.allocate(array.nbytes)
+                device.upload(memory, array)
+            self._kept[id(array)] = array, memory
+        return self._kept[id(array)][1]
 
 
 class _Scratch:
@@ -172,9 +196,6 @@ class Network:
         self._steps_taken = 0
         self._trainer: Program | None = None
         self._predictor: LayerwiseProgram | None = None
-        # targets and weights of the fit that X belongs to, and where they are on the device
-        self._kept: dict[str, tuple[Array, Memory]] = {}
-        self._kept_for: weakref.ref[Rows] | None = None
         self._graphs: tuple[bytes, list[Graph] | None] | None = None
         self._slots: tuple[str, list[_StreamSlot]] | None = None
 
@@ -283,19 +304,12 @@ class Network:
         weight_decay: float,
     ) -> None:
         """Start a solver: its moments are 0 and no step has been taken."""
-        functors = {
-            "sgd": f"SgdMomentum<{str(nesterov).lower()}>" if momentum else "Sgd",
-            "adam": "Adam<false>",
-            "adamw": "Adam<true>",
-        }
-        if solver not in functors:
-            raise ValueError(f"unknown solver '{solver}'; known: {', '.join(functors)}")
-        n_moments = 2 if solver != "sgd" else int(momentum != 0)
+        functor = solver_functor(solver, momentum, nesterov)
         with self._lock:
             self._device.make_current()
             self._solver = {
                 "name": solver,
-                "functor": functors[solver],
+                "functor": functor,
                 "alpha": alpha,
                 "momentum": momentum,
                 "beta_1": beta_1,
@@ -303,7 +317,9 @@ class Network:
                 "epsilon": epsilon,
                 "weight_decay": weight_decay,
             }
-            self._moments = [self._device.allocate(self._values.nbytes) for _ in range(n_moments)]
+            self._moments = [
+                self._device.allocate(self._values.nbytes) for _ in range(moments_of(functor))
+            ]
             for moment in self._moments:
                 self._device.zero(moment)
             self._steps_taken = 0
@@ -332,20 +348,15 @@ class Network:
 
     def _settings(self) -> ctypes.Structure:
         s = self._solver
-        real = {"float32": ctypes.c_float, "float64": ctypes.c_double}[self._model.dtype]
-        values = {
-            "momentum": s["momentum"],
-            "beta_1": s["beta_1"],
-            "one_minus_beta_1": 1 - s["beta_1"],
-            "beta_2": s["beta_2"],
-            "one_minus_beta_2": 1 - s["beta_2"],
-            "epsilon": max(s["epsilon"], float(np.finfo(self._model.dtype).tiny)),
-            "alpha": s["alpha"],
-        }
-        fields = [(name, real) for name in values]
-        structure = type("SolverSettings", (ctypes.Structure,), {"_fields_": fields})
-        settings: ctypes.Structure = structure(*values.values())
-        return settings
+        return settings_type(self._model.dtype)(
+            momentum=s["momentum"],
+            beta_1=s["beta_1"],
+            one_minus_beta_1=1 - s["beta_1"],
+            beta_2=s["beta_2"],
+            one_minus_beta_2=1 - s["beta_2"],
+            epsilon=max(s["epsilon"], float(np.finfo(self._model.dtype).tiny)),
+            alpha=s["alpha"],
+        )
 
     def _step_constants(self, weights: NDArray[np.float64], learning_rate: float) -> Array:
         """Return StepConstants for steps whose minibatches have these sums of sample weights."""
@@ -376,6 +387,9 @@ class Network:
     ) -> EpochResult:
         """Take a step for each minibatch of the rows ``order``; all of them, in order, if None.
 
+        Where the team has a place among networks that are trained side by side, and this one can
+        be, the epoch is part of their next launch.
+
         Raises
         ------
         KeyboardInterrupt
@@ -383,32 +397,53 @@ class Network:
             are queued beyond that; they are taken, and the weights are those after them. Ctrl-C may
             leave the last step applied in part, as with the CPU engines; ``stop`` does not.
         """
-        del team, adaptive_workers  # there are no threads to choose from
+        del adaptive_workers  # there are no threads to choose from
         if profile is not None:
             raise ValueError("profile_steps times the phases of the CPU engines; a GPU has none")
         if stop is not None and stop.is_set():
             raise KeyboardInterrupt
         self._check(X, y, order, sample_weight, batch_size=batch_size, schedule=schedule)
-        with self._lock:
+        place: Place | None = None if team is None else team.place
+        with self._lock, self._device.settled():
             self._device.make_current()
             start = time.perf_counter()
+            program, epoch = self._prepare_epoch(
+                X, y, order, sample_weight, batch_size=batch_size, learning_rate=learning_rate
+            )
+            resident = bool(epoch.samples.x)
+            if not resident or not isinstance(program, Persistent):
+                place = None
+            if place is None:
+                lookout = Lookout(self._device, self._device.stream, stop)
+                if resident:
+                    self._run_resident(program, epoch, lookout)
+                else:
+                    self._run_streaming(
+                        program,
+                        epoch,
+                        X,
+                        y,
+                        order=order,
+                        sample_weight=sample_weight,
+                        lookout=lookout,
+                    )
+                program.queue_losses(epoch)
+                losses = np.empty(epoch.steps, np.float64)
+                self._device.download(epoch.losses, losses)
+            seconds = time.perf_counter() - start
+        # without the lock, which the others need to get their epochs ready
+        if place is not None:
+            assert isinstance(program, Persistent)
             try:
-                loss = self._train_epoch(
-                    X,
-                    y,
-                    order,
-                    sample_weight,
-                    batch_size=batch_size,
-                    learning_rate=learning_rate,
-                    lookout=_Lookout(self._device, stop),
-                )
-            except BaseException:
-                # Nothing may read X or change the weights any more when this is out.
-                for stream in (self._device.copies, self._device.stream):
-                    with contextlib.suppress(CudaError):
-                        stream.synchronize()
-                raise
-            return EpochResult(loss=loss, seconds=time.perf_counter() - start)
+                losses, launch_seconds = place.train(program, epoch, stop)
+            finally:
+                self._steps_taken += place.steps_taken
+            seconds += launch_seconds
+        elif team is not None:
+            team.leave()  # its place, if it was not known before that this one trains alone
+        sizes = np.full(epoch.steps, epoch.batch_size)
+        sizes[-1] = epoch.rows - (epoch.steps - 1) * epoch.batch_size
+        return EpochResult(loss=float(losses @ sizes) / epoch.rows, seconds=seconds)
 
     def _check(
         self,
@@ -422,11 +457,7 @@ class Network:
     ) -> None:
         model = self._model
         n_rows, n_features = X.shape
-        if schedule != "two-phase":
-            raise ValueError(
-                f"schedule='{schedule}' is one of the CPU engines': leave it at 'two-phase' with "
-                "engine='cuda'."
-            )
+        check_schedule(schedule)
         if n_features != model.layer_units[0] or str(X.dtype) != model.dtype:
             raise ValueError(
                 f"X has {n_features} features of {X.dtype} where {model.layer_units[0]} of "
@@ -462,7 +493,7 @@ class Network:
         if order is not None and not 0 <= order.min() <= order.max() < n_rows:
             raise ValueError(f"order must hold rows 0 to {n_rows - 1}")
 
-    def _train_epoch(
+    def _prepare_epoch(
         self,
         X: Rows,
         y: Array,
@@ -471,14 +502,11 @@ class Network:
         *,
         batch_size: int,
         learning_rate: float,
-        lookout: "_Lookout",
-    ) -> float:
+    ) -> tuple[Program, Epoch]:
+        """Return who trains, and what; without samples where the rows have to stream."""
         rows = X.shape[0] if order is None else len(order)
         batch_size = min(batch_size, rows)
         steps = -(-rows // batch_size)
-        if self._kept_for is None or self._kept_for() is not X:
-            # another fit: arrays may be the same and hold other values
-            self._kept, self._kept_for = {}, weakref.ref(X)
         program = self._training(batch_size)
         weights = _batch_weights(sample_weight, order, rows, batch_size)
         has_penalty = self._solver["alpha"] != 0
@@ -493,45 +521,23 @@ class Network:
             constants=self._scratch.put("constants", self._step_constants(weights, learning_rate)),
             row_losses=self._scratch.get("row_losses", 8 * rows),
             penalties=self._scratch.get("penalties", 8 * max(1, steps * shares)),
+            losses=self._scratch.get("losses", 8 * steps),
             batch_size=batch_size,
             rows=rows,
         )
         x = X.resident(self._device)
-        if x is None:
-            self._run_streaming(
-                program, epoch, X, y, order=order, sample_weight=sample_weight, lookout=lookout
-            )
-        else:
-            self._run_resident(
-                program, epoch, x, y, order=order, sample_weight=sample_weight, lookout=lookout
-            )
-        losses = np.empty(steps, np.float64)
-        on_device = self._scratch.get("losses", losses.nbytes)
-        program.queue_losses(epoch, on_device)
-        self._device.download(on_device, losses)
-        sizes = np.full(steps, batch_size)
-        sizes[-1] = rows - (steps - 1) * batch_size
-        return float(losses @ sizes) / rows
+        if x is not None:
+            samples = epoch.samples
+            samples.x = x.address
+            if order is not None:
+                samples.row_ids = self._scratch.put("order", order.astype(np.int32)).address
+            on_device = X.keep(self._device, y).address
+            samples.labels, samples.y = (on_device, 0) if y.ndim == 1 else (0, on_device)
+            if sample_weight is not None:
+                samples.weights = X.keep(self._device, sample_weight).address
+        return program, epoch
 
-    def _run_resident(
-        self,
-        program: Program,
-        epoch: Epoch,
-        x: Readable,
-        y: Array,
-        *,
-        order: NDArray[np.int64] | None,
-        sample_weight: Array | None,
-        lookout: "_Lookout",
-    ) -> None:
-        samples = epoch.samples
-        samples.x = x.address
-        if order is not None:
-            samples.row_ids = self._scratch.put("order", order.astype(np.int32)).address
-        on_device = self._keep("y", y).address
-        samples.labels, samples.y = (on_device, 0) if y.ndim == 1 else (0, on_device)
-        if sample_weight is not None:
-            samples.weights = self._keep("weights", sample_weight).address
+    def _run_resident(self, program: Program, epoch: Epoch, lookout: "Lookout") -> None:
         if (
             not program.many_launches
             or program.launches_per_step * epoch.steps > _MOST_GRAPH_LAUNCHES
@@ -542,7 +548,7 @@ class Network:
         # since it may be the only one; the second is captured.
         buffers = (epoch.constants, epoch.row_losses, epoch.penalties)
         key = (
-            b"".join(map(bytes, (samples, epoch.parameters, epoch.settings)))
+            b"".join(map(bytes, (epoch.samples, epoch.parameters, epoch.settings)))
             + repr(([memory.address for memory in buffers], epoch.batch_size, epoch.rows)).encode()
         )
         graphs = None
@@ -569,7 +575,7 @@ class Network:
         return graphs
 
     def _queue(
-        self, program: Program, epoch: Epoch, first_step: int, end_step: int, lookout: "_Lookout"
+        self, program: Program, epoch: Epoch, first_step: int, end_step: int, lookout: "Lookout"
     ) -> None:
         """Queue steps launch by launch; those begun count as taken."""
         for first, end in lookout.parts(first_step, end_step, program.steps_at_once):
@@ -590,7 +596,7 @@ class Network:
         *,
         order: NDArray[np.int64] | None,
         sample_weight: Array | None,
-        lookout: "_Lookout",
+        lookout: "Lookout",
     ) -> None:
         """Gather rows on the host and copy them while earlier ones are trained on: two buffers."""
         device = self._device
@@ -622,13 +628,6 @@ class Network:
             self._slots = key, slots
         return self._slots[1]
 
-    def _keep(self, name: str, array: Array) -> Memory:
-        """Return an array on the device, where it stays until the fit ends or another comes."""
-        kept = self._kept.get(name)
-        if kept is None or kept[0] is not array:
-            kept = self._kept[name] = (array, self._scratch.put(name, array))
-        return kept[1]
-
     def _training(self, max_rows: int) -> Program:
         if self._trainer is None or self._trainer.max_rows < max_rows:
             rungs = [self._rung] if self._rung else choose_rungs(self._model, max_rows)
@@ -653,7 +652,7 @@ class Network:
         model = self._model
         n_rows = X.shape[0]
         out = np.empty((n_rows, model.layer_units[-1]), model.dtype)
-        with self._lock:
+        with self._lock, self._device.settled():
             self._device.make_current()
             program = self._predicting(min(n_rows, _PREDICTION_ROWS))
             x = X.resident(self._device)
@@ -678,7 +677,7 @@ class Network:
         return self._predictor
 
 
-class _Lookout:
+class Lookout:
     """Looks between parts of an epoch whether to stop, with at most two parts queued.
 
     While the host waits for a part to end the next one is queued behind it, so that the GPU does
@@ -687,13 +686,15 @@ class _Lookout:
     Parameters
     ----------
     device : Device
-    stop : StopFlag or None
-        Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
+    stream : Stream
+        What the parts are queued in.
+    *stops : StopFlag or None
+        Any of them stops. Ctrl-C needs none: Python hears of it when a wait for the GPU is over.
     """
 
-    def __init__(self, device: Device, stop: "StopFlag | None") -> None:
-        self._stream = device.stream
-        self._stop = stop
+    def __init__(self, device: Device, stream: Stream, *stops: "StopFlag | None") -> None:
+        self._stream = stream
+        self._stops = [stop for stop in stops if stop is not None]
         self._ends = [Event(device.driver), Event(device.driver)]
 
     def parts(self, first: int, end: int, at_once: int) -> Iterator[tuple[int, int]]:
@@ -702,11 +703,11 @@ class _Lookout:
         Raises
         ------
         KeyboardInterrupt
-            When ``stop`` is set.
+            When one of the flags is set.
         """
         for part in _parts(first, end, at_once):
             self._ends[0].synchronize()
-            if self._stop is not None and self._stop.is_set():
+            if any(stop.is_set() for stop in self._stops):
                 raise KeyboardInterrupt
             yield part
             self._ends[0].record(self._stream)
@@ -761,6 +762,15 @@ class _StreamSlot:
         is_labels = self._host["y"].ndim == 1
         samples.labels, samples.y = (addresses["y"], 0) if is_labels else (0, addresses["y"])
         samples.weights = addresses.get("weights", 0)
+
+
+def check_schedule(schedule: str) -> None:
+    """Raise ValueError for a schedule that a GPU does not have."""
+    if schedule != "two-phase":
+        raise ValueError(
+            f"schedule='{schedule}' is one of the CPU engines': leave it at 'two-phase' with "
+            "engine='cuda'."
+        )
 
 
 def choose_rungs(model: Model, max_rows: int) -> list[str]:

@@ -4,12 +4,13 @@ import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-from parmlp.engines.cuda.device import Device, Kernel, Memory, Module
+from parmlp.engines.cuda.device import Device, Kernel, Memory, Module, Stream
 
 _HIDDEN = {
     "identity": "Identity",
@@ -32,6 +33,8 @@ _LOSS = {
 
 _PRECISION = {"full": "Full", "tf32": "Tf32", "bf16": "Bf16"}
 
+_REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
+
 _SUM_THREADS = 256  # kSumThreads
 
 # Every device with clusters runs 8 blocks in one; Hopper runs 16 where a kernel allows it.
@@ -50,6 +53,18 @@ _LOOK_SECONDS = 0.05
 _FLOPS_PER_SECOND = {"full": 5e10, "tf32": 2e11, "bf16": 4e11}
 _FLOAT64_SHARE = 1 / 32
 _LAUNCH_SECONDS = 4e-6
+
+
+def solver_functor(solver: str, momentum: float, nesterov: bool) -> str:
+    """Return the functor of solvers.cuh for a solver by name, as ``_core.Network`` takes it."""
+    functors = {
+        "sgd": f"SgdMomentum<{str(nesterov).lower()}>" if momentum else "Sgd",
+        "adam": "Adam<false>",
+        "adamw": "Adam<true>",
+    }
+    if solver not in functors:
+        raise ValueError(f"unknown solver '{solver}'; known: {', '.join(functors)}")
+    return functors[solver]
 
 
 def moments_of(solver: str) -> int:
@@ -156,6 +171,32 @@ class Parameters(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_ulonglong) for name in ("values", "moment_0", "moment_1"))
 
 
+@cache
+def settings_type(dtype: str) -> type[ctypes.Structure]:
+    """Return ``SolverSettings`` of solvers.cuh for a dtype."""
+    names = (
+        *("momentum", "beta_1", "one_minus_beta_1", "beta_2", "one_minus_beta_2"),
+        *("epsilon", "alpha"),
+    )
+    fields = [(name, _REAL[dtype]) for name in names]
+    return type("SolverSettings", (ctypes.Structure,), {"_fields_": fields})
+
+
+@cache
+def _network_steps(dtype: str) -> type[ctypes.Structure]:
+    """Return ``NetworkSteps`` of 4_persistent.cuh for a dtype."""
+    addresses = ("steps", "row_losses", "penalties", "losses")
+    numbers = ("first_step", "end_step", "batch_size", "total_rows")
+    fields = [
+        ("samples", Samples),
+        ("parameters", Parameters),
+        *((name, ctypes.c_ulonglong) for name in addresses),
+        *((name, ctypes.c_int) for name in numbers),
+        ("settings", settings_type(dtype)),
+    ]
+    return type("NetworkSteps", (ctypes.Structure,), {"_fields_": fields})
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What the steps of an epoch, or of a part of it, work on.
@@ -168,8 +209,8 @@ class Epoch:
         ``SolverSettings`` of solvers.cuh.
     has_penalty : bool
         Whether the loss has an L2 term.
-    constants, row_losses, penalties : Memory
-        StepConstants a step; a double a row; ``penalty_shares`` doubles a step.
+    constants, row_losses, penalties, losses : Memory
+        StepConstants a step; a double a row; ``penalty_shares`` doubles a step; a double a step.
     batch_size, rows : int
         Rows of a minibatch, and of the epoch.
     """
@@ -181,6 +222,7 @@ class Epoch:
     constants: Memory
     row_losses: Memory
     penalties: Memory
+    losses: Memory
     batch_size: int
     rows: int
 
@@ -276,8 +318,8 @@ class Program(ABC):
         An epoch may be queued in parts, at any step: its bits are the same.
         """
 
-    def queue_losses(self, epoch: Epoch, losses: Memory) -> None:
-        """Queue the sums that make each step's loss, a double a step."""
+    def queue_losses(self, epoch: Epoch) -> None:
+        """Queue the sums that make each step's loss."""
         self.device.launch(
             self.kernel("step_losses"),
             (epoch.steps, 1),
@@ -287,16 +329,12 @@ class Program(ABC):
                 epoch.penalties,
                 self.penalty_shares if epoch.has_penalty else 0,
                 epoch.constants,
-                _real(self.model, float(epoch.settings.alpha)),
-                losses,
+                _REAL[self.model.dtype](epoch.settings.alpha),
+                epoch.losses,
                 epoch.batch_size,
                 epoch.rows,
             ],
         )
-
-
-def _real(model: Model, value: float) -> ctypes.c_float | ctypes.c_double:
-    return ctypes.c_float(value) if model.dtype == "float32" else ctypes.c_double(value)
 
 
 class LayerwiseProgram(Program):
@@ -536,11 +574,17 @@ class Fused(Program):
 class Persistent(Program):
     """Rung 4: many steps a launch, weights in the shared memory of a block or a cluster.
 
-    Rounded operands go to tensor cores.
+    Rounded operands go to tensor cores. A launch can train several networks side by side, those of
+    programs with the same text.
+
+    Attributes
+    ----------
+    networks_at_once : int
+        How many clusters run at a time; further ones wait for their turn on the device.
     """
 
     file = "4_persistent.cuh"
-    kernels = ("train_steps",)
+    kernels = ("train_steps", "network_losses")
     many_launches = False
     rounds = True
     threads: ClassVar[int] = 256
@@ -551,6 +595,7 @@ class Persistent(Program):
         sizes = (
             [self.blocks] if self.blocks else self.cluster_sizes(device, model, solver, max_rows)
         )
+        self._networks: Memory | None = None  # NetworkSteps
         for blocks in sizes:
             self._blocks = blocks
             super().__init__(device, model, solver, max_rows)
@@ -558,7 +603,12 @@ class Persistent(Program):
             if blocks > PORTABLE_CLUSTER:
                 kernel.allow_wide_clusters(device.driver)
             # a GPU may have fewer multiprocessors side by side than its generation's clusters take
-            if blocks == 1 or device.runs_cluster(kernel, self.threads, blocks):
+            self.networks_at_once = (
+                device.multiprocessors
+                if blocks == 1
+                else device.clusters_at_once(kernel, self.threads, blocks)
+            )
+            if self.networks_at_once:
                 return
             self._kernels.clear()
         raise DoesNotFitError(f"layers of {model.layer_units} units do not fit rung 4")
@@ -624,24 +674,77 @@ class Persistent(Program):
         return self._blocks
 
     def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
+        self._launch_training(self._put_networks([epoch], [(first_step, end_step)]), 1)
+
+    def queue_losses(self, epoch: Epoch) -> None:
+        self._launch_losses(self._put_networks([epoch], [(0, epoch.steps)]), [epoch])
+
+    def steps_side_by_side(self, n_networks: int) -> int:
+        """:attr:`steps_at_once` of several networks: those that find no room wait for others."""
+        rounds = -(-n_networks * self._blocks // self.device.multiprocessors)
+        return max(1, self.steps_at_once // rounds)
+
+    def run_side_by_side(
+        self, epochs: Sequence[Epoch], first_step: int, end_step: int, stream: Stream
+    ) -> None:
+        """Queue some steps of the epochs of several networks, a cluster each.
+
+        Each must have ``first_step``, and ends with its epoch. They must be those of programs that
+        share :attr:`module` with this one, which must always get the same stream.
+        """
+        spans = [(first_step, min(end_step, epoch.steps)) for epoch in epochs]
+        networks = self._put_networks(epochs, spans, stream)
+        self._launch_training(networks, len(epochs), stream)
+
+    def queue_losses_side_by_side(self, epochs: Sequence[Epoch], stream: Stream) -> None:
+        """Queue the sums that make the loss of each step of several networks."""
+        spans = [(0, epoch.steps) for epoch in epochs]
+        self._launch_losses(self._put_networks(epochs, spans, stream), epochs, stream)
+
+    def _launch_training(
+        self, networks: Memory, n_networks: int, stream: Stream | None = None
+    ) -> None:
         self.device.launch(
             self.kernel("train_steps"),
-            (self._blocks, 1),
+            (n_networks * self._blocks, 1),
             self.threads,
-            [
-                epoch.samples,
-                epoch.parameters,
-                epoch.settings,
-                epoch.constants,
-                epoch.row_losses,
-                epoch.penalties,
-                first_step,
-                end_step,
-                epoch.batch_size,
-                epoch.rows,
-            ],
+            [networks],
             cluster=self._blocks,
+            stream=stream,
         )
+
+    def _launch_losses(
+        self, networks: Memory, epochs: Sequence[Epoch], stream: Stream | None = None
+    ) -> None:
+        kernel = self.kernel("network_losses")
+        grid = max(epoch.steps for epoch in epochs), len(epochs)
+        self.device.launch(kernel, grid, _SUM_THREADS, [networks], stream=stream)
+
+    def _put_networks(
+        self,
+        epochs: Sequence[Epoch],
+        spans: Sequence[tuple[int, int]],
+        stream: Stream | None = None,
+    ) -> Memory:
+        """Copy what each network is to do to the device, after what launches queued before read."""
+        dtype = self.model.dtype
+        structure = _network_steps(dtype)
+        networks = (structure * len(epochs))()
+        for network, epoch, (first_step, end_step) in zip(networks, epochs, spans, strict=True):
+            network.samples = epoch.samples
+            network.parameters = epoch.parameters
+            network.steps = epoch.constants.address
+            network.row_losses = epoch.row_losses.address
+            network.penalties = epoch.penalties.address
+            network.losses = epoch.losses.address
+            network.first_step, network.end_step = first_step, end_step
+            network.batch_size, network.total_rows = epoch.batch_size, epoch.rows
+            network.settings = epoch.settings
+        values = np.frombuffer(bytes(networks), np.uint8)
+        if self._networks is None or self._networks.nbytes < values.nbytes:
+            self._networks = self.device.allocate(values.nbytes)
+        self.device.upload(self._networks, values, stream=stream)
+        return self._networks
 
 
 class TensorCores(LayerwiseProgram):

@@ -10,6 +10,7 @@ from parmlp.engines.cuda.compiler import CachedCompiler, Nvrtc
 from parmlp.engines.cuda.device import Device
 from parmlp.engines.cuda.driver import load_driver
 from parmlp.engines.cuda.network import Rows
+from parmlp.engines.cuda.side_by_side import Place
 from parmlp.engines.errors import EngineUnavailableError
 
 
@@ -70,13 +71,26 @@ def status() -> EngineStatus:
 
 
 class Team:
-    """A GPU, with ``_core.Team``'s surface."""
+    """A GPU, with ``_core.Team``'s surface.
+
+    Parameters
+    ----------
+    place : Place, optional
+        That of the network that this is to train, among others that train side by side with it.
+    """
 
     engine = "cuda"
     size = 1
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
         self.device = find_device()
+        self.place = place
+
+    def leave(self) -> None:
+        """Give up the place, if there is one: the other networks no longer wait for this one."""
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
 
     def rows(self, X: Any) -> Rows:
         """Return X (ndarray, CSR matrix, DeviceArray, PickedRows) as a network here takes it."""

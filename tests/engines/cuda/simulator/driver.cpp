@@ -23,6 +23,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <vector>
@@ -472,6 +473,12 @@ void simulator_counters(SimulatorCounters* out) {
 
 // ------------------------------------------------------------------------------------------- driver API
 
+// As a real driver, this one may be called from several threads: what one call does is done before the next.
+namespace {
+std::recursive_mutex one_call;
+using OneCall = std::lock_guard<std::recursive_mutex>;
+}  // namespace
+
 CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
 CUresult cuDriverGetVersion(int* version) { return *version = 13000, CUDA_SUCCESS; }
 CUresult cuDeviceGetCount(int* count) { return *count = 1, CUDA_SUCCESS; }
@@ -515,12 +522,14 @@ CUresult cuGetErrorName(CUresult error, const char** name) {
 CUresult cuGetErrorString(CUresult, const char** text) { return *text = last_error.c_str(), CUDA_SUCCESS; }
 
 CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
+  const OneCall call(one_call);
   *total = memory_bytes;
   *free = memory_bytes - std::min(memory_bytes, memory_used);
   return CUDA_SUCCESS;
 }
 
 CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
+  const OneCall call(one_call);
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (memory_used + bytes > memory_bytes) return CUDA_ERROR_OUT_OF_MEMORY;
   size_t mapped = 0;
@@ -536,6 +545,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
 }
 
 CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  const OneCall call(one_call);
   drain();
   const auto found = allocations.find(pointer);
   if (found == allocations.end()) return CUDA_ERROR_INVALID_VALUE;
@@ -547,12 +557,14 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
 }
 
 CUresult cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+  const OneCall call(one_call);
   *pointer = std::malloc(bytes);
   pinned[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
   return CUDA_SUCCESS;
 }
 
 CUresult cuMemFreeHost(void* pointer) {
+  const OneCall call(one_call);
   drain();
   if (pinned.erase(reinterpret_cast<uintptr_t>(pointer)) == 0) return CUDA_ERROR_INVALID_VALUE;
   std::free(pointer);
@@ -560,6 +572,7 @@ CUresult cuMemFreeHost(void* pointer) {
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
+  const OneCall call(one_call);
   if (!on_device(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
   counters.bytes_to_device += bytes;
   if (contains(pinned, from, bytes)) {
@@ -578,6 +591,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CU
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  const OneCall call(one_call);
   if (!on_device(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
   counters.bytes_to_host += bytes;
   const CUresult result = enqueue(stream, {.run = [=] {
@@ -589,6 +603,7 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream
 }
 
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  const OneCall call(one_call);
   if (!on_device(to, bytes) || !on_device(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
   counters.bytes_on_device += bytes;
   return enqueue(stream, {.run = [=] {
@@ -598,6 +613,7 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CU
 }
 
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  const OneCall call(one_call);
   if (!on_device(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
   return enqueue(stream, {.run = [=] {
                    std::memset(reinterpret_cast<void*>(to), value, bytes);
@@ -606,24 +622,28 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
 }
 
 CUresult cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  const OneCall call(one_call);
   if (attribute != CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL || !on_device(pointer, 1)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   return *static_cast<int*>(data) = 0, CUDA_SUCCESS;
 }
 
-CUresult cuStreamCreate(CUstream* stream, unsigned) {
+CUresult cuStreamCreateWithPriority(CUstream* stream, unsigned, int) {
+  const OneCall call(one_call);
   streams.push_back(new Stream);
   return *stream = reinterpret_cast<CUstream>(streams.back()), CUDA_SUCCESS;
 }
 
 CUresult cuStreamSynchronize(CUstream handle) {
+  const OneCall call(one_call);
   auto* stream = stream_of(handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return wait_for(stream, stream->queued);
 }
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned) {
+  const OneCall call(one_call);
   auto* event = reinterpret_cast<Event*>(handle);
   if (!event->recorded_in) return CUDA_SUCCESS;
   return enqueue(stream, {.run = {}, .wait_ticket = event->ticket, .wait_stream = event->recorded_in});
@@ -639,6 +659,7 @@ CUresult cuEventDestroy_v2(CUevent event) {
 }
 
 CUresult cuEventRecord(CUevent handle, CUstream stream_handle) {
+  const OneCall call(one_call);
   auto* event = reinterpret_cast<Event*>(handle);
   auto* stream = stream_of(stream_handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;  // the device can, parmlp does not
@@ -648,11 +669,13 @@ CUresult cuEventRecord(CUevent handle, CUstream stream_handle) {
 }
 
 CUresult cuEventSynchronize(CUevent handle) {
+  const OneCall call(one_call);
   auto* event = reinterpret_cast<Event*>(handle);
   return event->recorded_in ? wait_for(event->recorded_in, event->ticket) : CUDA_SUCCESS;
 }
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  const OneCall call(one_call);
   void* library = dlopen(static_cast<const char*>(image), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     last_error = dlerror();
@@ -662,6 +685,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
 }
 
 CUresult cuModuleUnload(CUmodule module) {
+  const OneCall call(one_call);
   drain();
   dlclose(module);
   return CUDA_SUCCESS;
@@ -690,10 +714,11 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
 }
 
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction, const CUlaunchConfig*) {
-  return *clusters = 1, CUDA_SUCCESS;
+  return *clusters = 3, CUDA_SUCCESS;
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** params, void** extra) {
+  const OneCall call(one_call);
   auto* kernel = reinterpret_cast<Kernel*>(function);
   Launch launch{kernel,
                 {config->gridDimX, config->gridDimY, config->gridDimZ},
@@ -730,6 +755,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
 }
 
 CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode) {
+  const OneCall call(one_call);
   auto* stream = stream_of(handle);
   if (stream->capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   stream->capturing = true;
@@ -738,6 +764,7 @@ CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode) {
 }
 
 CUresult cuStreamEndCapture(CUstream handle, CUgraph* graph) {
+  const OneCall call(one_call);
   auto* stream = stream_of(handle);
   if (!stream->capturing) return CUDA_ERROR_ILLEGAL_STATE;
   stream->capturing = false;
@@ -754,12 +781,14 @@ CUresult cuGraphDestroy(CUgraph graph) {
 }
 
 CUresult cuGraphExecDestroy(CUgraphExec exec) {
+  const OneCall call(one_call);
   drain();
   delete reinterpret_cast<Graph*>(exec);
   return CUDA_SUCCESS;
 }
 
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
+  const OneCall call(one_call);
   ++counters.graph_launches;
   const Graph graph = *reinterpret_cast<Graph*>(exec);
   return enqueue(stream, {.run = [graph] {

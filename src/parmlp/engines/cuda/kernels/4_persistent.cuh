@@ -1,5 +1,6 @@
-// Rung 4: one launch an epoch. Weights and moments stay in the shared memory of one block, or of the blocks
-// of one cluster, for all steps; only rows are read and row losses written.
+// Rung 4: many steps a launch. Weights and moments stay in the shared memory of one block, or of the blocks
+// of one cluster, for all steps; only rows are read and row losses written. Clusters know nothing of each
+// other, so a launch has as many as there are networks to train side by side.
 //
 // Block b of the cluster owns a slice of every layer's *inputs*: those rows of W, and those columns of a. So
 //   forward    each block multiplies its slice of a by its rows of W: a part of z for every unit. After a
@@ -154,32 +155,42 @@ __device__ inline void fetch_rows(const Samples& samples, long long first, int r
   copy_async_commit();
 }
 
+// The steps of one network, for one cluster; an array of them lies on the device. programs.py fills it in.
+struct NetworkSteps {
+  Samples samples;
+  Parameters parameters;
+  const StepConstants* steps;
+  double *row_losses, *penalties, *losses;  // one a row; one a step and warp; one a step
+  int first_step, end_step, batch_size, total_rows;
+  SolverSettings settings;
+};
+
+constexpr int kPenaltyShares = kBlocks * (kThreads / 32);  // of a step
+
 SHARED_BYTES(train_steps, sizeof(ClusterStorage));
-extern "C" __global__ void __launch_bounds__(kThreads, 1)
-    train_steps(Samples samples, Parameters parameters, SolverSettings settings, const StepConstants* steps,
-                double* row_losses, double* penalties, int first_step, int end_step, int batch_size,
-                int total_rows) {
+extern "C" __global__ void __launch_bounds__(kThreads, 1) train_steps(const NetworkSteps* networks) {
   auto& s = shared_storage<ClusterStorage>();
+  const NetworkSteps network = networks[blockIdx.x / kBlocks];
   const int rank = cluster_rank<kBlocks>(), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const Parameters own = {s.parameters, s.parameters + kSliceParameters, s.parameters + 2 * kSliceParameters};
   const auto rows_of = [&](long long step) {
-    const long long left = total_rows - step * batch_size;
-    return static_cast<int>(left < batch_size ? left : batch_size);
+    const long long left = network.total_rows - step * network.batch_size;
+    return static_cast<int>(left < network.batch_size ? left : network.batch_size);
   };
   int turn = 0;  // of the exchanges
 
-  copy_slices<true>(parameters, s.parameters, rank);
-  fetch_rows(samples, static_cast<long long>(first_step) * batch_size, rows_of(first_step), rank,
-             s.x[first_step % 2]);
+  copy_slices<true>(network.parameters, s.parameters, rank);
+  fetch_rows(network.samples, static_cast<long long>(network.first_step) * network.batch_size,
+             rows_of(network.first_step), rank, s.x[network.first_step % 2]);
 
-  for (int step = first_step; step < end_step; ++step) {
-    const long long first = static_cast<long long>(step) * batch_size;
+  for (int step = network.first_step; step < network.end_step; ++step) {
+    const long long first = static_cast<long long>(step) * network.batch_size;
     const int rows = rows_of(step);
     real* const x = s.x[step % 2];
     copy_async_wait<0>();
     __syncthreads();  // x is here, and the last step's weights are
-    if (step + 1 < end_step) {
-      fetch_rows(samples, first + batch_size, rows_of(step + 1), rank, s.x[(step + 1) % 2]);
+    if (step + 1 < network.end_step) {
+      fetch_rows(network.samples, first + network.batch_size, rows_of(step + 1), rank, s.x[(step + 1) % 2]);
     }
 
     for_each_layer<0, kLayers>([&](auto layer) {
@@ -217,8 +228,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
           real* const row = own_rows + share * kOutputs;
           if (r < rows) {
             for (int j = lane; j < kOutputs; j += 32) row[j] = sum_of_parts(r, j);
-            const double loss = output_row<32>(samples, first + r, row, row, 1, lane);
-            if (lane == 0) row_losses[first + r] = loss;
+            const double loss = output_row<32>(network.samples, first + r, row, row, 1, lane);
+            if (lane == 0) network.row_losses[first + r] = loss;
           } else {
             for (int j = lane; j < kOutputs; j += 32) row[j] = 0;
           }
@@ -234,7 +245,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
       }
     });
 
-    const StepConstants constants = steps[step];
+    const StepConstants constants = network.steps[step];
     double squares = 0;
     for_each_layer_down<kLayers - 1, 0>([&](auto layer) {
       constexpr int l = layer, n_out = units_out(l), slice = slice_of(l);
@@ -256,8 +267,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
           [&](int k, int r) { return k < slice ? a[r * odd(slice) + k] : real(1); },
           [&](int r, int j) { return s.delta[r * odd(n_out) + j]; },
           [&](int k, int j, real sum) {
-            squares +=
-                take_step(own, settings, constants, slice_offset(l) + k * odd(n_out) + j, sum, k == slice);
+            squares += take_step(own, network.settings, constants, slice_offset(l) + k * odd(n_out) + j, sum,
+                                 k == slice);
           });
       if constexpr (l > 0) {
         constexpr int n_in = units_in(l);
@@ -270,14 +281,27 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         __syncthreads();
       }
     });
-    if (settings.alpha != 0) {
+    if (network.settings.alpha != 0) {
       squares = sum_over_lanes<32>(squares);
       if (lane == 0) {
-        penalties[(static_cast<long long>(step) * kBlocks + rank) * (kThreads / 32) + warp] = squares;
+        network.penalties[static_cast<long long>(step) * kPenaltyShares + rank * (kThreads / 32) + warp] =
+            squares;
       }
     }
   }
 
   cluster_sync<kBlocks>();  // the last weights are here, and nobody reads this block's memory any more
-  copy_slices<false>(parameters, s.parameters, rank);
+  copy_slices<false>(network.parameters, s.parameters, rank);
+}
+
+// The loss of each minibatch: one block a step along x, a network along y.
+SHARED_BYTES(network_losses, sizeof(SumStorage));
+extern "C" __global__ void __launch_bounds__(kSumThreads) network_losses(const NetworkSteps* networks) {
+  auto& s = shared_storage<SumStorage>();
+  const NetworkSteps& network = networks[blockIdx.y];
+  const long long step = blockIdx.x;
+  if (step * network.batch_size >= network.total_rows) return;  // others have more steps
+  sum_step_loss(network.row_losses, network.penalties, network.settings.alpha != 0 ? kPenaltyShares : 0,
+                network.steps, network.settings.alpha, network.losses, network.batch_size, network.total_rows,
+                step, s.per_warp);
 }

@@ -41,20 +41,29 @@ extern "C" __global__ void __launch_bounds__(kSumThreads)
   if (threadIdx.x == 0) penalties[static_cast<long long>(step) * gridDim.x + blockIdx.x] = sum;
 }
 
-// The loss of each minibatch, one block a step, from its rows' losses and its shares of the L2 term's sum.
-SHARED_BYTES(step_losses, sizeof(SumStorage));
-extern "C" __global__ void __launch_bounds__(kSumThreads)
-    step_losses(const double* row_losses, const double* penalties, int penalty_shares,
-                const StepConstants* steps, real alpha, double* losses, int batch_size, int rows) {
-  auto& s = shared_storage<SumStorage>();
-  const long long step = blockIdx.x, first = step * batch_size;
+// The loss of minibatch `step`, by a block of kSumThreads, from its rows' losses and its shares of the L2
+// term's sum; thread 0 writes it.
+__device__ inline void sum_step_loss(const double* row_losses, const double* penalties, int penalty_shares,
+                                     const StepConstants* steps, real alpha, double* losses, int batch_size,
+                                     int rows, long long step, double* per_warp) {
+  const long long first = step * batch_size;
   const int in_step = static_cast<int>(rows - first < batch_size ? rows - first : batch_size);
   double loss = 0, penalty = 0;
   for (int i = threadIdx.x; i < in_step; i += kSumThreads) loss += row_losses[first + i];
   for (int i = threadIdx.x; i < penalty_shares; i += kSumThreads)
     penalty += penalties[step * penalty_shares + i];
-  loss = block_sum<kSumThreads>(loss + 0.5 * alpha * penalty, s.per_warp);
+  loss = block_sum<kSumThreads>(loss + 0.5 * alpha * penalty, per_warp);
   if (threadIdx.x == 0) losses[step] = loss * steps[step].inverse_weight;
+}
+
+// The loss of each minibatch, one block a step.
+SHARED_BYTES(step_losses, sizeof(SumStorage));
+extern "C" __global__ void __launch_bounds__(kSumThreads)
+    step_losses(const double* row_losses, const double* penalties, int penalty_shares,
+                const StepConstants* steps, real alpha, double* losses, int batch_size, int rows) {
+  auto& s = shared_storage<SumStorage>();
+  sum_step_loss(row_losses, penalties, penalty_shares, steps, alpha, losses, batch_size, rows, blockIdx.x,
+                s.per_warp);
 }
 
 // Sets *found where a parameter is NaN or infinite. Threads that find one all write the same.
