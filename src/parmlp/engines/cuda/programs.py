@@ -212,6 +212,7 @@ class Program(ABC):
             raise DoesNotFitError(f"{type(self).__name__} has no precision '{model.precision}'")
         self.device = device
         self.model = model
+        self.solver = solver
         self.max_rows = max_rows
         names = ("square_sums", "step_losses", "find_nonfinite", *self.kernels)
         told = (*(f"{name}_shared" for name in names), *self.told)
@@ -574,6 +575,11 @@ class Persistent(Program):
             "BATCH_ROWS": self.max_rows,
             "BLOCK_THREADS": self.threads,
         }
+
+    @property
+    def cluster_blocks(self) -> int:
+        """Blocks of the cluster that trains."""
+        return self._blocks
 
     @property
     def penalty_shares(self) -> int:
