@@ -15,6 +15,7 @@ already are not done again, so that a second run goes on where the time of the f
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -75,11 +76,18 @@ def main(arguments: list[str] | None = None) -> int:
         results.write({"name_of_task": name, "at": time.time(), **record})
         print(report.words({"name_of_task": name, **record}), flush=True)
 
-    left = run_tasks(make_tasks, names, until, keep)
+    try:
+        left = run_tasks(make_tasks, names, until, keep)
+    except KeyboardInterrupt:
+        tell(given.out)
+        print("interrupted: the same command goes on with what is left", file=sys.stderr)
+        return 130
     results.write({"task": "left out", "names": left})
     tell(given.out)
     return 0
 
 
 if __name__ == "__main__":
+    # by an exception, so that the process that measures is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -6,6 +6,7 @@ kernels of ``ceilings.cu``, compiled and launched by the engine itself.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -144,7 +145,7 @@ def arithmetic_and_bandwidth() -> Record:
         a, b = (torch.randn(n, n, device="cuda").to(dtype) for _ in range(2))
         out = torch.empty_like(a)
         seconds = median_seconds(
-            lambda a=a, b=b, out=out: torch.matmul(a, b, out=out), torch.cuda.synchronize
+            functools.partial(torch.matmul, a, b, out=out), torch.cuda.synchronize
         )
         found["flops_per_second"][precision] = 2.0 * n**3 / seconds
     properties = torch.cuda.get_device_properties(0)
@@ -152,7 +153,7 @@ def arithmetic_and_bandwidth() -> Record:
     for name, numbers, times in (("copy", 1 << 28, 1), ("cached_copy", 1 << 21, 200)):
         source = torch.randn(numbers, device="cuda")
         target = torch.empty_like(source)
-        work = graph_of(torch, lambda s=source, t=target: t.copy_(s), times)
+        work = graph_of(torch, functools.partial(target.copy_, source), times)
         seconds = median_seconds(work, torch.cuda.synchronize) / times
         found[f"{name}_bytes_per_second"] = 2.0 * source.nbytes / seconds
     return found
@@ -193,10 +194,10 @@ def products_of(torch: Any, layers: Sequence[int], batch: int, precision: str, d
     for layer, (n_in, n_out) in enumerate(pairwise(layers)):
         a, d, W, b = random(batch, n_in), random(batch, n_out), random(n_in, n_out), random(n_out)
         outs = [torch.empty_like(x) for x in (d, W, a)]
-        jobs.append(lambda b=b, a=a, W=W, z=outs[0]: torch.addmm(b, a, W, out=z))
-        jobs.append(lambda a=a, d=d, g=outs[1]: torch.mm(a.t(), d, out=g))
+        jobs.append(functools.partial(torch.addmm, b, a, W, out=outs[0]))
+        jobs.append(functools.partial(torch.mm, a.t(), d, out=outs[1]))
         if layer:
-            jobs.append(lambda d=d, W=W, below=outs[2]: torch.mm(d, W.t(), out=below))
+            jobs.append(functools.partial(torch.mm, d, W.t(), out=outs[2]))
 
     def run() -> None:
         for job in jobs:

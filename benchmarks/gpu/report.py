@@ -254,14 +254,15 @@ def _competitors(cells: dict[str, list[Record]]) -> list[str]:
                 ratio = ""
                 if competitor != OURS and OURS in seconds:
                     ratio = _range(paired_ratio(seconds[competitor], seconds[OURS]))
-                check = found["check"]
+                check, product = found["check"], found.get("product_error")
                 rows.append(
                     [
                         name,
                         competitor,
                         _range(_microseconds(seconds[competitor], record["steps"])),
                         ratio,
-                        f"{check['loss_error']:.1g}, {check['change_error']:.1g}",
+                        f"{check['loss_error']:.1g}, {check['change_error']:.1g}"
+                        + ("" if product is None else f", {product:.1g}"),
                     ]
                 )
     return _table(
@@ -270,7 +271,7 @@ def _competitors(cells: dict[str, list[Record]]) -> list[str]:
             "competitor",
             "us a step",
             "times ours",
-            "off float64: loss, change",
+            "off float64: loss, change, a product by itself",
         ),
         rows,
     )

@@ -88,7 +88,10 @@ class Torch:
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.work.configuration.precision == "bf16":
-            return self.torch.autocast(self._device, dtype=self.torch.bfloat16, cache_enabled=False)
+            rounding: contextlib.AbstractContextManager[Any] = self.torch.autocast(
+                self._device, dtype=self.torch.bfloat16, cache_enabled=False
+            )
+            return rounding
         return contextlib.nullcontext()
 
     def product_error(self) -> float:

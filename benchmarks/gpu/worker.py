@@ -106,8 +106,10 @@ def _follow(
     begun = time.monotonic()
     while True:
         try:
-            has_message = receiving.poll(_POLL)
-            message, value = receiving.recv() if has_message else (None, None)
+            message: str | None = None
+            value: Any = None
+            if receiving.poll(_POLL):
+                message, value = receiving.recv()
         except EOFError:
             process.join()
             if running is not None:

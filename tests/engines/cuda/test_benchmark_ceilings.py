@@ -48,7 +48,8 @@ def test_everything_is_measured(device: Device) -> None:
         "cluster_barrier_seconds",
         "shared_bytes_per_second",
     }
-    assert list(found["cluster_barrier_seconds"]) == ["2", "4", "8", "16"]
+    sizes = ["2", "4", "8", "16"] if device.capability >= (9, 0) else []
+    assert list(found["cluster_barrier_seconds"]) == sizes
     assert found["launch_seconds"] > 0
     assert found["graph_launch_seconds"] > 0
 
