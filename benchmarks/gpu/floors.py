@@ -29,7 +29,8 @@ def floors(
         that many multiprocessors, over their share of it. ``memory``: bytes over the rate of a
         copy; where weights and moments fit into the cache, those of fresh rows alone, else of each
         launch's operands. ``launches`` and ``barriers``: their number times what one costs.
-        ``shared memory``, of rung 4: the reads of a cluster's blocks over their rate.
+        ``shared memory``: what threads read of it over what all multiprocessors, or those of the
+        cluster, can read. A warp takes a turn of it whether its threads read 32 numbers or one.
     """
     found: dict[str, float] = {}
     share = 1.0
@@ -59,8 +60,8 @@ def floors(
         if step["cluster_barriers"] and of_cluster:
             found["barriers"] += step["cluster_barriers"] * of_cluster
     rate = ceilings.get("shared_bytes_per_second")
-    if blocks and rate:
-        found["shared memory"] = step["shared_bytes"] / (rate * blocks)
+    if rate and multiprocessors and step["shared_bytes"]:
+        found["shared memory"] = step["shared_bytes"] / (rate * (blocks or multiprocessors))
     return found
 
 

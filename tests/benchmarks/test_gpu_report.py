@@ -37,7 +37,7 @@ ACCOUNT = {
 }  # fmt: skip
 BY_LAYERS = {
     "rung": "naive", "launches_are_a_graph": True, "arena_bytes": 950e3,
-    "step": {**STEP, "launches": 7.0, "cluster_barriers": 0.0},
+    "step": {**STEP, "launches": 7.0, "cluster_barriers": 0.0, "shared_bytes": 0.0},
 }  # fmt: skip
 
 
@@ -121,11 +121,12 @@ def test_floors_are_numbers_times_costs() -> None:
 
 
 def test_weights_that_no_cache_holds_come_from_memory() -> None:
-    found = floors({**BY_LAYERS, "arena_bytes": 60e6}, 20e6, "tf32", CEILINGS)
+    step = {**BY_LAYERS["step"], "shared_bytes": 16e6}  # type: ignore[dict-item]
+    found = floors({**BY_LAYERS, "arena_bytes": 60e6, "step": step}, 20e6, "tf32", CEILINGS)
     assert found["memory"] == pytest.approx(202e3 / 4e12)
     assert found["arithmetic"] == pytest.approx(20e6 / 400e12)
     assert found["launches"] == pytest.approx(7 * 1e-6)
-    assert "shared memory" not in found
+    assert found["shared memory"] == pytest.approx(16e6 / (100 * 200e9))
 
 
 def test_what_was_not_measured_has_no_floor() -> None:
@@ -151,6 +152,7 @@ def test_the_table() -> None:
     assert "missed" in goal  # fast enough, and not 3 times the rival
     assert "jax has no gpu" in line_of(text, "jax-scan")
     assert "| launches, 1 % |" in line_of(text, "parmlp-naive", "| naive |")
+    assert "shared memory" not in line_of(text, "parmlp-naive", "| naive |")
     assert "persistent, 16 blocks" in line_of(text, "shared memory, 50 %")
     assert "64.0 %" in line_of(text, "parmlp-fit_many")
     assert "5.00 [5.00, 5.00]" in line_of(text, "jax-vmap")
