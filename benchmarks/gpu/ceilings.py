@@ -43,7 +43,7 @@ def median_seconds(work: Callable[[], object], wait: Callable[[], object]) -> fl
 
 def load_kernels(device: Device, cluster_blocks: int) -> Module:
     """Compile ceilings.cu for clusters of so many blocks."""
-    text = Path(__file__).with_name("ceilings.cu").read_text().replace("#pragma once", "")
+    text = Path(__file__).with_name("ceilings.cu").read_text(encoding="utf-8")
     told = [f"{name}_shared" for name in _KERNELS]
     lines = [f"  values[{i}] = {name};" for i, name in enumerate(told)]
     source = "\n".join(
