@@ -1,5 +1,6 @@
 // What a launch, a barrier and a read of shared memory cost, each by itself. ceilings.py compiles this as the
 // engine compiles its kernels, and measures.
+
 #include "cluster.cuh"
 
 constexpr int kBlocks = PARMLP_CLUSTER_BLOCKS;
