@@ -5,13 +5,18 @@ simulator is skipped.
 """
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from simulated_gpu import Simulator
 
 from parmlp.engines.cuda.device import Device
 from parmlp.engines.cuda.team import find_device
+
+# `benchmarks`, whose kernels are tested here too, is not installed
+sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 ON_GPU = os.environ.get("PARMLP_TEST_GPU") == "1"
 

@@ -30,23 +30,36 @@ class Counters(ctypes.Structure):
             "bytes_to_device",
             "bytes_to_host",
             "bytes_on_device",
+            "block_barriers",
+            "cluster_barriers",
+            "async_bytes",
+            "loaded_bytes",
+            "stored_bytes",
+            "shared_bytes",
+            "remote_bytes",
         )
     )
 
 
 @dataclass
 class SimulatedCompiler:
-    """g++ in NVRTC's place. ``edit`` may change the kernels' text, by file name, beforehand."""
+    """g++ in NVRTC's place. ``headers`` are the kernels' texts, by file name.
+
+    With ``counts_accesses`` the kernels tell the driver of each load and store of memory.
+    """
 
     folder: Path
     headers: dict[str, str] = field(default_factory=nvrtc.kernel_sources)
+    counts_accesses: bool = False
 
     def compile(self, source: str, kernels: Sequence[str], capability: tuple[int, int]) -> bytes:
         """Return the path of a shared library."""
         del capability
         entries = "".join(f"SIMULATED_ENTRY({name})\n" for name in kernels)
         text = f"#define PARMLP_SIMULATED\n{source}{entries}"
-        key = hashlib.sha256("\0".join([text, *self.headers.values()]).encode()).hexdigest()[:32]
+        flags = ["-fsanitize=thread"] if self.counts_accesses else []
+        parts = [text, *flags, *self.headers.values()]
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         library = self.folder / f"{key}.so"
         if not library.exists():
             folder = self.folder / key
@@ -55,9 +68,13 @@ class SimulatedCompiler:
                 (folder / name).write_text(header)
             (folder / "main.cpp").write_text(text)
             shim = SIMULATOR / "cuda_shim.h"
+            sources, compiled = folder / "main.cpp", folder / "main.o"
             subprocess.run(
-                [*CXX, *WARNINGS, "-include", shim, folder / "main.cpp", "-o", library], check=True
+                [*CXX, *WARNINGS, *flags, "-include", shim, "-c", sources, "-o", compiled],
+                check=True,
             )
+            # by itself: the flag would bring the sanitizer's library
+            subprocess.run([*CXX, compiled, "-o", library], check=True)
         return bytes(library)
 
 

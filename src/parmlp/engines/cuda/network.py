@@ -214,6 +214,11 @@ class Network:
         """The instruction set: the GPU's compute capability."""
         return "sm_{}{}".format(*self._device.capability)
 
+    @property
+    def trainer(self) -> Program | None:
+        """The rung that trains, which the first epoch chooses."""
+        return self._trainer
+
     # -------------------------------------------------------------------------------- parameters
 
     def set_parameters(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:

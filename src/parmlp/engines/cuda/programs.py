@@ -268,6 +268,7 @@ class Program(ABC):
             raise DoesNotFitError(f"{type(self).__name__} has no precision '{model.precision}'")
         self.device = device
         self.model = model
+        self.solver = solver
         self.max_rows = max_rows
         names = ("square_sums", "step_losses", "find_nonfinite", *self.kernels)
         told = (*(f"{name}_shared" for name in names), *self.told)
@@ -659,6 +660,11 @@ class Persistent(Program):
         }
 
     @property
+    def cluster_blocks(self) -> int:
+        """Blocks of the cluster that trains."""
+        return self._blocks
+
+    @property
     def penalty_shares(self) -> int:
         """One a warp."""
         return self._blocks * self.threads // 32
@@ -667,6 +673,11 @@ class Persistent(Program):
     def launches_per_step(self) -> int:
         """The one launch is of all steps."""
         return 1
+
+    @property
+    def network_bytes(self) -> int:
+        """Size of what says what one network is to do."""
+        return ctypes.sizeof(_network_steps(self.model.dtype))
 
     @property
     def multiprocessors(self) -> int:

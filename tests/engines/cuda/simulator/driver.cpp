@@ -410,9 +410,16 @@ CUresult drain() {
 
 SimulatedThread* simulated_thread = nullptr;
 
-void simulated_syncthreads() { arrive_and_wait(static_cast<Fiber*>(simulated_thread)->own_block->barrier); }
+void simulated_syncthreads() {
+  Barrier& barrier = static_cast<Fiber*>(simulated_thread)->own_block->barrier;
+  counters.block_barriers += barrier.waiting.size() + 1 == barrier.expected;
+  arrive_and_wait(barrier);
+}
 void simulated_syncwarp() { arrive_and_wait(static_cast<Fiber*>(simulated_thread)->warp->barrier); }
-void simulated_cluster_sync() { arrive_and_wait(cluster_barrier); }
+void simulated_cluster_sync() {
+  counters.cluster_barriers += cluster_barrier.waiting.size() + 1 == cluster_barrier.expected;
+  arrive_and_wait(cluster_barrier);
+}
 
 const void* simulated_exchange(const void* mine, size_t bytes) {
   auto* self = static_cast<Fiber*>(simulated_thread);
@@ -434,6 +441,7 @@ void copy_now(const PendingCopy& copy) {
 
 void simulated_copy_async(void* to, const void* from, size_t bytes, size_t source_bytes) {
   const PendingCopy copy{to, from, bytes, source_bytes};
+  counters.async_bytes += source_bytes;
   if (random_below(2) == 0) return copy_now(copy);
   static_cast<Fiber*>(simulated_thread)->uncommitted.push_back(copy);
 }
@@ -449,6 +457,45 @@ void simulated_wait(unsigned groups_left) {
   for (; self->groups.size() > groups_left; self->groups.pop_front()) {
     for (const PendingCopy& copy : self->groups.front()) copy_now(copy);
   }
+}
+
+// ------------------------------------------------------------------------- loads and stores, where counted
+
+// GCC's -fsanitize=thread calls a function before each access to memory. Compiled so, and without the
+// sanitizer's own library, a kernel calls these.
+namespace {
+void count_access(const void* pointer, size_t bytes, bool store) {
+  const auto* const address = static_cast<const unsigned char*>(pointer);
+  const Block* const own = static_cast<Fiber*>(simulated_thread)->own_block;
+  for (const Block& block : blocks) {
+    if (address >= block.shared_end - kMaxShared && address < block.shared_end) {
+      if (!store) (&block == own ? counters.shared_bytes : counters.remote_bytes) += bytes;
+      return;
+    }
+  }
+  if (contains(allocation_sizes, pointer, bytes)) {
+    (store ? counters.stored_bytes : counters.loaded_bytes) += bytes;
+  }
+}
+}  // namespace
+
+extern "C" {
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_read_range(void* at, size_t bytes) { count_access(at, bytes, false); }
+void __tsan_write_range(void* at, size_t bytes) { count_access(at, bytes, true); }
+#define COUNTED_ACCESS(bytes)                                                     \
+  void __tsan_read##bytes(void* at) { count_access(at, bytes, false); }           \
+  void __tsan_write##bytes(void* at) { count_access(at, bytes, true); }           \
+  void __tsan_unaligned_read##bytes(void* at) { count_access(at, bytes, false); } \
+  void __tsan_unaligned_write##bytes(void* at) { count_access(at, bytes, true); }
+COUNTED_ACCESS(1)
+COUNTED_ACCESS(2)
+COUNTED_ACCESS(4)
+COUNTED_ACCESS(8)
+COUNTED_ACCESS(16)
+#undef COUNTED_ACCESS
 }
 
 // ------------------------------------------------------------------------------------ control, for tests

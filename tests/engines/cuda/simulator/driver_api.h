@@ -103,6 +103,11 @@ extern "C" {
 struct SimulatorCounters {
   size_t launches, kernels_run, graph_launches, memory_used;
   size_t bytes_to_device, bytes_to_host, bytes_on_device;  // copied
+  // barriers of all blocks and of all clusters that were passed
+  size_t block_barriers, cluster_barriers;
+  // Bytes that threads ask for: of global memory by asynchronous copies, and, in kernels compiled with calls
+  // of __tsan_*, by loads and stores; and what they load of their own block's shared memory, and of others'.
+  size_t async_bytes, loaded_bytes, stored_bytes, shared_bytes, remote_bytes;
 };
 void simulator_reset(unsigned seed, size_t memory_bytes);
 const char* simulator_error();

@@ -298,7 +298,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) train_steps(const Netw
 SHARED_BYTES(network_losses, sizeof(SumStorage));
 extern "C" __global__ void __launch_bounds__(kSumThreads) network_losses(const NetworkSteps* networks) {
   auto& s = shared_storage<SumStorage>();
-  const NetworkSteps& network = networks[blockIdx.y];
+  const NetworkSteps network = networks[blockIdx.y];
   const long long step = blockIdx.x;
   if (step * network.batch_size >= network.total_rows) return;  // others have more steps
   sum_step_loss(network.row_losses, network.penalties, network.settings.alpha != 0 ? kPenaltyShares : 0,
