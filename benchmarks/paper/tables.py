@@ -153,7 +153,7 @@ def grid(
 
     A cell that was not measured shows what became of it, with a letter for the reason below the
     table; one that the run did not plan says so. A row whose measured cells have no such quantity
-    (a speed-up of one thread) is left out.
+    (a speed-up of one thread) is left out; where that leaves none, a sentence says so.
 
     Parameters
     ----------
@@ -183,6 +183,8 @@ def grid(
             cell = _cell(r, quantity, text, notes)
             line.append(f"**{cell}**" if r is not None and best.get(c) is r else cell)
         lines.append(line)
+    if not lines:
+        return "*Nothing of this was measured in this run, or not with what it is compared with.*"
     table = markdown([f"by {column_name}", *map(_head, columns)], lines)
     said = notes.lines()
     return "\n\n".join([table, "<small>" + "<br>\n".join(said) + "</small>"] if said else [table])

@@ -26,6 +26,7 @@ from parmlp.study.records import (
 )
 from study.simulated_machine import PROGRAMS, Machine, Program
 
+Keep = Callable[[PlannedCell], bool]
 Change = Callable[[CellRecord], CellRecord | None]
 
 #: Programs that the simulated machine lacks.
@@ -94,11 +95,15 @@ def write_run(
     folder: Path,
     preset: str = "paper",
     cores: int = 2,
+    keep: Keep = lambda p: True,
     change: Change = lambda r: r,
 ) -> list[CellRecord]:
-    """A run's folder as `parmlp study run` leaves it; `change` may alter a record or drop it."""
+    """A run's folder as `parmlp study run` leaves it, with the cells that `keep` keeps.
+
+    `change` may alter a record or drop it.
+    """
     machine = PresetMachine(cores)
-    planned = expand(load(), preset, cores)
+    planned = [p for p in expand(load(), preset, cores) if keep(p)]
     records = [r for p in planned if (r := change(machine.record(p))) is not None]
     folder.mkdir(parents=True, exist_ok=True)
     run = machine.run()

@@ -1,7 +1,6 @@
 """The paper of simulated runs: every number from the records, every gap with its reason."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from benchmarks.paper import tables
 from benchmarks.paper.build import source_of
 from benchmarks.paper.evidence import AUTHORS_NETS, Evidence, PaperError
 from benchmarks.paper.pages import SECTIONS, Pages, render
-from paper.simulated_run import write_run
+from paper.simulated_run import Change, Keep, write_run
+from parmlp.study.cells import PlannedCell
 from parmlp.study.experiments import NAMES
 from parmlp.study.records import RESULTS, CellRecord, Status
 from parmlp.study.report.values import number
@@ -20,27 +20,19 @@ from parmlp.study.report.values import number
 TEXT = Path(tables.__file__).parent / "text"
 
 
-def thin(record: CellRecord) -> CellRecord | None:
+def thin(planned: PlannedCell) -> bool:
     """Some cells of every experiment, for tests that need no more."""
-    c = record.cell
-    if record.experiment == "implementations":
-        few = (
-            "naive_serial", "naive_pthreads", "blas_serial", "parmlp_threads", "theano",
-            "theano_gpu", "sklearn",
-        )  # fmt: skip
-        return record if c.batch in (128, 4096) and c.implementation in few else None
-    keep = c.batch in (10, 128, 1024, 4096) and c.seed == 0
-    return record if keep and not c.implementation.startswith("parmlp_openmp") else None
+    c = planned.cell
+    if planned.experiment == "implementations":
+        few = ("naive_serial", "naive_pthreads", "parmlp_threads", "theano", "theano_gpu")
+        return c.batch in (128, 4096) and c.implementation in few
+    few = ("naive_pthreads", "blas_parallel", "parmlp_threads", "parmlp_serial", "theano")
+    two = (128, 4096) if planned.experiment == "examples_or_matrices" else (10, 128)
+    return c.batch in two and c.seed == 0 and c.implementation in few and 2048 not in c.layers
 
 
-def paper(
-    folder: Path, change: Callable[[CellRecord], CellRecord | None] = lambda r: r, cores: int = 2
-) -> Pages:
-    def both(record: CellRecord) -> CellRecord | None:
-        kept = thin(record)
-        return None if kept is None else change(kept)
-
-    write_run(folder, change=both, cores=cores)
+def paper(folder: Path, change: Change = lambda r: r, keep: Keep = thin, cores: int = 2) -> Pages:
+    write_run(folder, cores=cores, keep=keep, change=change)
     return render(Evidence(folder), "benchmarks/results/a/run")
 
 
@@ -103,7 +95,7 @@ def test_numbers_that_change_places_change_the_words(tmp_path: Path) -> None:
     def who(r: CellRecord, name: str) -> object:
         return replace(r.cell, implementation=name), r.experiment
 
-    records = write_run(tmp_path / "b", change=thin)
+    records = write_run(tmp_path / "b", keep=thin)
     rounds = {who(r, r.cell.implementation): r.rounds for r in records}
 
     def swap(r: CellRecord) -> CellRecord:
@@ -131,11 +123,11 @@ def test_an_experiment_without_cells_is_not_measured(tmp_path: Path, name: str) 
 
 
 def test_one_implementation_and_problem_are_enough(tmp_path: Path) -> None:
-    def least(r: CellRecord) -> CellRecord | None:
-        wanted = r.experiment == "strong_scaling" and r.cell.implementation == "naive_serial"
-        return r if wanted and r.cell.layers == (784, 100, 10) else None
+    def least(p: PlannedCell) -> bool:
+        serial = p.experiment == "strong_scaling" and p.cell.implementation == "naive_serial"
+        return serial and p.cell.layers == (784, 100, 10)
 
-    text = "".join(paper(tmp_path, least).texts.values())
+    text = "".join(paper(tmp_path, keep=least).texts.values())
     assert "No timed cell had a prediction" not in text
     assert "none of which was timed" in text
 
@@ -173,13 +165,17 @@ def test_disturbed_cells_are_marked(tmp_path: Path) -> None:
 
 
 def test_more_cores_have_curves_and_fits(tmp_path: Path) -> None:
-    pages = paper(tmp_path, cores=8)
+    def scaling(p: PlannedCell) -> bool:
+        narrow = p.cell.layers == (784, 100, 10) and p.cell.batch == 128
+        return narrow and p.experiment in ("strong_scaling", "weak_scaling")
+
+    pages = paper(tmp_path, keep=scaling, cores=8)
     assert "is one point and no curve" not in pages.texts["scaling.md"]
     assert "scaling_fits" in pages.drawings
 
 
 def test_without_a_fact_of_the_machine_there_is_no_paper(tmp_path: Path) -> None:
-    write_run(tmp_path, change=thin)
+    write_run(tmp_path, keep=thin)
     file = tmp_path / RESULTS
     text = file.read_text("utf-8").replace('"cpu": "Simulated processor"', '"cpu": null')
     file.write_text(text, encoding="utf-8")
@@ -188,7 +184,7 @@ def test_without_a_fact_of_the_machine_there_is_no_paper(tmp_path: Path) -> None
 
 
 def test_without_ceilings_there_is_no_paper(tmp_path: Path) -> None:
-    write_run(tmp_path, change=thin)
+    write_run(tmp_path, keep=thin)
     file = tmp_path / RESULTS
     lines = file.read_text("utf-8").splitlines(keepends=True)
     file.write_text("".join(x for x in lines if '"type": "ceiling"' not in x), encoding="utf-8")
