@@ -323,11 +323,17 @@ def hyperparameters(evidence: Evidence) -> str:
     rates = sorted({rate for by_rate in found.values() for rate in by_rate})
     rows = []
     for p, by_rate in found.items():
-        values = {rate: _validation(r) for rate, r in by_rate.items()}
+        values = {rate: v for rate, r in by_rate.items() if (v := _validation(r)) is not None}
+        if not values:
+            epochs = next(iter(by_rate.values())).cell.epochs
+            head = [f"{p.net}, {p.data}, batch {p.batch:,}", str(epochs)]
+            rows.append([*head, *["not scored"] * (len(rates) + 1)])
+            continue
         chosen = max(values, key=values.__getitem__)
         line = [f"{p.net}, {p.data}, batch {p.batch:,}", str(by_rate[chosen].cell.epochs)]
         for rate in rates:
-            text = percent(values[rate], 2) if rate in values else NOT_PLANNED
+            missing = "not scored" if rate in by_rate else NOT_PLANNED
+            text = percent(values[rate], 2) if rate in values else missing
             line.append(f"**{text}**" if rate == chosen else text)
         test = by_rate[chosen].accuracy
         line.append(percent(test.test, 2) if test and test.test is not None else "no test rows")
@@ -336,13 +342,10 @@ def hyperparameters(evidence: Evidence) -> str:
     return markdown(header, rows)
 
 
-def _validation(r: CellRecord) -> float:
+def _validation(r: CellRecord) -> float | None:
     if r.accuracy is None:
-        raise PaperError(f"cell {r.key} was trained and has no accuracy")
-    value = r.accuracy.validation if r.accuracy.validation is not None else r.accuracy.test
-    if value is None:
-        raise PaperError(f"cell {r.key} was trained and has no accuracy")
-    return value
+        return None
+    return r.accuracy.validation if r.accuracy.validation is not None else r.accuracy.test
 
 
 def times_to_accuracy(evidence: Evidence, problem: Problem) -> str:
