@@ -135,6 +135,9 @@ class _Notes:
         return [*found, *(f"({letter}) {reason}" for reason, letter in self.letters.items())]
 
 
+#: What a narrow column says of a cell; the note below the table has the whole word.
+_SHORT = {"unavailable": "n/a"}
+
 _SCALED = ("\\*", "scaled from part of an epoch.")
 _BUSY = ("†", "other programs used the CPU in some of its rounds.")
 
@@ -197,7 +200,8 @@ def _cell(
         return NOT_PLANNED
     if r.status != "timed":
         reason = (r.reason or "no reason was recorded").strip().partition("\n")[0]
-        return f"{r.status} ({notes.letter(reason)})"
+        letter = notes.letter(f"{r.status}: {reason}")
+        return f"{_SHORT.get(r.status, r.status)} ({letter})"
     value = quantity(r)
     if value is None:
         return "–"
@@ -358,7 +362,7 @@ def times_to_accuracy(evidence: Evidence, problem: Problem) -> str:
     thresholds = sorted({a for r in records for a in r.seconds_to_accuracy or {}}, key=float)
     rows = []
     for (name, threads), cells in sorted(groups.items(), key=lambda g: (order(g[0][0]), g[0][1])):
-        line = [implementation(name).label, str(threads), str(len(cells))]
+        line = [f"{implementation(name).label} ({threads})", str(len(cells))]
         for a in thresholds:
             reached = [s for r in cells if (s := (r.seconds_to_accuracy or {}).get(a)) is not None]
             if not reached:
@@ -376,7 +380,7 @@ def times_to_accuracy(evidence: Evidence, problem: Problem) -> str:
         rows.append(line)
     reach = [f"to {100 * float(a):g} %, s" for a in thresholds]
     last = ["accuracy at the end", "set-up and compilation, s"]
-    header = ["implementation", "threads", "seeds", *reach, *last]
+    header = ["implementation", "seeds", *reach, *last]
     return markdown(header, rows)
 
 
