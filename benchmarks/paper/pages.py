@@ -19,6 +19,7 @@ from parmlp.study.report import tables as report_tables
 from parmlp.study.report.content import PARTS
 from parmlp.study.report.drawing import Drawing, Gap
 from parmlp.study.report.figures.scaling import fit_table
+from parmlp.study.settings import SETTINGS
 
 #: The sections, in order: file name without its end, and title.
 SECTIONS = (
@@ -120,6 +121,7 @@ def render(evidence: Evidence, source: str) -> Pages:
         label=lambda name: implementation(name).label,
         plural=words.plural,
     )
+    run_settings = SETTINGS.get(evidence.run.run.preset)
     environment.globals.update(
         e=evidence,
         run=evidence.run,
@@ -134,9 +136,6 @@ def render(evidence: Evidence, source: str) -> Pages:
         ref=lambda id: f"⟦figure:{id}⟧",
         table_ref=lambda id: f"⟦table:{id}⟧",
         figures_drawn=lambda: drawings,
-        batch_of=lambda cell: cell.batch,
-        rows_of=lambda cell: cell.rows,
-        net_of=lambda cell: cell.net,
         batch_of_record=lambda record: record.cell.batch,
         rows_of_record=lambda record: record.cell.rows,
         threads_of=lambda record: record.cell.threads,
@@ -149,6 +148,7 @@ def render(evidence: Evidence, source: str) -> Pages:
         AUTHORS_NETS=AUTHORS_NETS,
         EXPERIMENTS=NAMES,
         SECTIONS=SECTIONS,
+        every_mode=run_settings is not None and run_settings.every_mode,
     )
     texts: dict[str, str] = {}
     for name, title in SECTIONS:

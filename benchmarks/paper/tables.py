@@ -142,29 +142,68 @@ _SCALED = ("\\*", "scaled from part of an epoch.")
 _BUSY = ("†", "other programs used the CPU in some of its rounds.")
 
 
+#: What may stand across a table of cells, by name.
+_COLUMNS: dict[str, Column] = {
+    "network": lambda cell: cell.net,
+    "data": lambda cell: cell.data,
+    "rows": lambda cell: cell.rows,
+    "batch": lambda cell: cell.batch,
+    "configuration": lambda cell: cell.configuration.name,
+    "learning rate": lambda cell: cell.configuration.learning_rate,
+    "seed": lambda cell: cell.seed,
+}
+
+
 def grid(
     records: Sequence[CellRecord],
-    column: Column,
-    column_name: str,
+    across: str,
     quantity: Quantity,
     *,
     text: Callable[[Estimate], str] = small_interval,
     authors: bool = False,
     bold: bool = False,
 ) -> str:
-    """A table of implementations down, with threads in brackets, and `column` across.
+    """A table of implementations down, with threads in brackets, and `across` across.
 
-    A cell that was not measured shows what became of it, with a letter for the reason below the
-    table; one that the run did not plan says so. A row whose measured cells have no such quantity
-    (a speed-up of one thread) is left out; where that leaves none, a sentence says so.
+    Cells that differ in more than that get a table for each problem, headed by what tells them
+    apart. A cell that was not measured shows what became of it, with a letter for the reason below
+    the table; one that the run did not plan says so. A row whose measured cells have no such
+    quantity (a speed-up of one thread) is left out; where that leaves none, a sentence says so.
 
     Parameters
     ----------
+    across : str
+        One of ``network``, ``rows`` and ``batch``.
     authors : bool
         Whether the authors' name of a row stands below it.
     bold : bool
         Whether the smallest median of a column is set in bold type.
     """
+    groups: dict[tuple[object, ...], list[CellRecord]] = {}
+    others = [name for name in _COLUMNS if name != across]
+    for r in records:
+        groups.setdefault(tuple(_COLUMNS[name](r.cell) for name in others), []).append(r)
+    differing = [i for i in range(len(others)) if len({key[i] for key in groups}) > 1]
+    found = []
+    for key, cells in groups.items():
+        if differing:
+            found.append(", ".join(f"{others[i]} {_head(key[i])}" for i in differing) + ":")
+        found.append(_one_grid(cells, across, quantity, text=text, authors=authors, bold=bold))
+    if not found:
+        raise PaperError("a table was asked for of no cells")
+    return "\n\n".join(found)
+
+
+def _one_grid(
+    records: Sequence[CellRecord],
+    across: str,
+    quantity: Quantity,
+    *,
+    text: Callable[[Estimate], str],
+    authors: bool,
+    bold: bool,
+) -> str:
+    column = _COLUMNS[across]
     cells = {(r.cell.implementation, r.cell.threads, column(r.cell)): r for r in records}
     columns = sorted({c for _, _, c in cells}, key=_number_or_text)
     rows = sorted({key[:2] for key in cells}, key=lambda row: (order(row[0]), row[1]))
@@ -188,7 +227,7 @@ def grid(
         lines.append(line)
     if not lines:
         return "*Nothing of this was measured in this run, or not with what it is compared with.*"
-    table = markdown([f"by {column_name}", *map(_head, columns)], lines)
+    table = markdown([f"by {across}", *map(_head, columns)], lines)
     said = notes.lines()
     return "\n\n".join([table, "<small>" + "<br>\n".join(said) + "</small>"] if said else [table])
 
@@ -232,7 +271,9 @@ def _number_or_text(value: object) -> tuple[float, str]:
 
 
 def _head(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # Single tables ----------------------------------------------------------------------------------
@@ -319,22 +360,24 @@ def scaling(series: Sequence[ScalingSeries]) -> str:
 
 def hyperparameters(evidence: Evidence) -> str:
     """Validation accuracy over the grid of learning rates; the chosen one in bold type."""
-    found: dict[Problem, dict[float, CellRecord]] = {}
+    found: dict[tuple[Problem, int], dict[float, CellRecord]] = {}
     for r in evidence.extent("hyperparameters").measured:
         p = problem_of(r.cell)
         key = Problem(p.layers, p.data, p.rows, p.batch, p.configuration, 0.0)
-        found.setdefault(key, {})[p.learning_rate] = r
+        found.setdefault((key, r.cell.seed), {})[p.learning_rate] = r
     rates = sorted({rate for by_rate in found.values() for rate in by_rate})
     rows = []
-    for p, by_rate in found.items():
+    several = len({seed for _, seed in found}) > 1
+    for (p, seed), by_rate in found.items():
+        problem = f"{p.net}, {p.data}, batch {p.batch:,}" + (f", seed {seed}" if several else "")
         values = {rate: v for rate, r in by_rate.items() if (v := _validation(r)) is not None}
         if not values:
             epochs = next(iter(by_rate.values())).cell.epochs
-            head = [f"{p.net}, {p.data}, batch {p.batch:,}", str(epochs)]
+            head = [problem, str(epochs)]
             rows.append([*head, *["not scored"] * (len(rates) + 1)])
             continue
         chosen = max(values, key=values.__getitem__)
-        line = [f"{p.net}, {p.data}, batch {p.batch:,}", str(by_rate[chosen].cell.epochs)]
+        line = [problem, str(by_rate[chosen].cell.epochs)]
         for rate in rates:
             missing = "not scored" if rate in by_rate else NOT_PLANNED
             text = percent(values[rate], 2) if rate in values else missing
@@ -477,11 +520,21 @@ def final_accuracies(evidence: Evidence) -> str:
     return markdown(header, rows, 3)
 
 
-def versions(evidence: Evidence) -> dict[str, str]:
-    """Versions of all that was run; each library in its own environment."""
-    found = dict(evidence.run.run.versions)
+#: Entries of a cell's versions that are none.
+_NO_VERSIONS = ("mode", "engine", "schedule")
+
+
+def versions(evidence: Evidence) -> list[str]:
+    """Versions of parmlp's own environment, then those of each implementation that differ."""
+    own = dict(evidence.run.run.versions)
+    found = [", ".join(f"{name} {version}" for name, version in sorted(own.items()))]
+    seen: dict[str, dict[str, str]] = {}
     for r in evidence.run.records:
-        for name, version in r.versions.items():
-            if name not in ("mode", "engine", "schedule"):
-                found.setdefault(name, version)
-    return dict(sorted(found.items()))
+        of_cell = {n: v for n, v in r.versions.items() if v and n not in _NO_VERSIONS}
+        seen.setdefault(r.cell.implementation, {}).update(of_cell)
+    for name in sorted(seen, key=order):
+        other = {n: v for n, v in sorted(seen[name].items()) if own.get(n) != v}
+        if other:
+            said = ", ".join(f"{n} {v}" for n, v in other.items())
+            found.append(f"{implementation(name).label}: {said}")
+    return found

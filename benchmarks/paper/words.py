@@ -88,9 +88,10 @@ def span(found: Sequence[Duel]) -> str:
     high = max(found, key=lambda d: d.ratio.median)
     if len(found) == 1:
         return f"{interval(low.ratio)} times"
-    if f"{low.ratio.median:.2f}" == f"{high.ratio.median:.2f}":
-        return f"{low.ratio.median:.2f} times in all {len(found)} problems"
-    return f"{low.ratio.median:.2f} to {high.ratio.median:.2f} times"
+    ends = [three_digits(d.ratio.median) for d in (low, high)]
+    if ends[0] == ends[1]:
+        return f"{ends[0]} times in all {len(found)} problems"
+    return f"{ends[0]} to {ends[1]} times"
 
 
 def span_where(found: Sequence[Duel]) -> str:
@@ -99,7 +100,7 @@ def span_where(found: Sequence[Duel]) -> str:
         return span(found)
     low = min(found, key=lambda d: d.ratio.median)
     high = max(found, key=lambda d: d.ratio.median)
-    ends = [f"{d.ratio.median:.2f} times ({batch(d)})" for d in (low, high)]
+    ends = [f"{three_digits(d.ratio.median)} times ({batch(d)})" for d in (low, high)]
     return " to ".join(ends)
 
 

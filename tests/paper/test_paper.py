@@ -152,6 +152,22 @@ def test_what_became_of_a_cell_is_shown_with_its_reason(tmp_path: Path, status: 
     assert "at line 3" not in "".join(pages.texts.values())
 
 
+def test_cells_that_differ_in_more_than_the_column_get_tables_of_their_own(
+    whole: tuple[list[CellRecord], Pages],
+) -> None:
+    records = [
+        r
+        for r in whole[0]
+        if r.experiment == "strong_scaling" and r.cell.data == "mnist" and r.cell.layers[1] == 1024
+    ]
+    text = tables.grid(records, "network", tables.seconds)
+    headings = [line for line in text.splitlines() if line.endswith(":")]
+    assert headings == ["batch 128:", "batch 1,024:"]
+    first, second = re.findall(r"^\| naive serial \(1\) \|(.*)\|$", text, re.MULTILINE)
+    assert first.count("|") == second.count("|") == 1
+    assert first != second
+
+
 def test_disturbed_cells_are_marked(tmp_path: Path) -> None:
     def disturb(r: CellRecord) -> CellRecord:
         noisy = tuple(replace(x, quiet=False, others=0.5) for x in r.rounds)
