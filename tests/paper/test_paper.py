@@ -31,8 +31,8 @@ def thin(planned: PlannedCell) -> bool:
     return c.batch in two and c.seed == 0 and c.implementation in few and 2048 not in c.layers
 
 
-def paper(folder: Path, change: Change = lambda r: r, keep: Keep = thin, cores: int = 2) -> Pages:
-    write_run(folder, cores=cores, keep=keep, change=change)
+def paper(folder: Path, change: Change = lambda r: r, keep: Keep = thin) -> Pages:
+    write_run(folder, keep=keep, change=change)
     return render(Evidence(folder), "benchmarks/results/a/run")
 
 
@@ -124,8 +124,8 @@ def test_an_experiment_without_cells_is_not_measured(tmp_path: Path, name: str) 
 
 def test_one_implementation_and_problem_are_enough(tmp_path: Path) -> None:
     def least(p: PlannedCell) -> bool:
-        serial = p.experiment == "strong_scaling" and p.cell.implementation == "naive_serial"
-        return serial and p.cell.layers == (784, 100, 10)
+        serial = p.experiment == "implementations" and p.cell.implementation == "naive_serial"
+        return serial and p.cell.net == AUTHORS_NETS[0] and p.cell.batch == 128
 
     text = "".join(paper(tmp_path, keep=least).texts.values())
     assert "No timed cell had a prediction" not in text
@@ -158,11 +158,13 @@ def test_cells_that_differ_in_more_than_the_column_get_tables_of_their_own(
     records = [
         r
         for r in whole[0]
-        if r.experiment == "strong_scaling" and r.cell.data == "mnist" and r.cell.layers[1] == 1024
+        if r.experiment == "implementations"
+        and r.cell.configuration.name == "faithful"
+        and r.cell.batch in (128, 4096)
     ]
     text = tables.grid(records, "network", tables.seconds)
     headings = [line for line in text.splitlines() if line.endswith(":")]
-    assert headings == ["batch 128:", "batch 1,024:"]
+    assert headings == ["batch 128:", "batch 4,096:"]
     first, second = re.findall(r"^\| naive serial \(1\) \|(.*)\|$", text, re.MULTILINE)
     assert first.count("|") == second.count("|") == 1
     assert first != second
@@ -186,7 +188,8 @@ def test_more_cores_have_curves_and_fits(tmp_path: Path) -> None:
         narrow = p.cell.layers == (784, 100, 10) and p.cell.batch == 128
         return narrow and p.experiment in ("strong_scaling", "weak_scaling")
 
-    pages = paper(tmp_path, keep=scaling, cores=8)
+    write_run(tmp_path, "full", cores=8, keep=scaling)
+    pages = render(Evidence(tmp_path), "x")
     assert "is one point and no curve" not in pages.texts["scaling.md"]
     assert "scaling_fits" in pages.drawings
 
