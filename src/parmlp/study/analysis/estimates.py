@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -65,11 +66,25 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not np.isfinite(array).all():
         raise ValueError(f"values must be finite, got {array[~np.isfinite(array)][0]}")
     median = float(np.median(array))
-    interval = stats.quantile_test(array, q=median, p=0.5).confidence_interval(LEVEL)
-    if np.isnan(interval.low) or np.isnan(interval.high):
+    ends = _order_statistics(array.size)
+    if ends is None:
         coverage = 1.0 - 2.0 ** (1 - array.size)
         return Estimate(median, float(array.min()), float(array.max()), array.size, coverage)
-    return Estimate(median, float(interval.low), float(interval.high), array.size)
+    ordered = np.sort(array)
+    return Estimate(median, float(ordered[ends[0]]), float(ordered[ends[1]]), array.size)
+
+
+@lru_cache
+def _order_statistics(size: int) -> tuple[int, int] | None:
+    """Which of `size` ordered values are the ends of the median's interval; None for too few.
+
+    They do not depend on the values, and asking scipy takes 2 ms.
+    """
+    places = np.arange(size)
+    interval = stats.quantile_test(places, q=0, p=0.5).confidence_interval(LEVEL)
+    if np.isnan(interval.low) or np.isnan(interval.high):
+        return None
+    return int(interval.low), int(interval.high)
 
 
 def ratio(numerators: Mapping[int, float], denominators: Mapping[int, float]) -> Estimate:

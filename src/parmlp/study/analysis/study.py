@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from parmlp.study.analysis.measurements import Measurement, Measurements, problem_of
 from parmlp.study.analysis.roofline import last_level_cache
@@ -25,6 +26,16 @@ class Predictions:
     seconds_per_epoch: Mapping[str, float] = field(default_factory=dict)
     because: Mapping[str, str] = field(default_factory=dict)
     statements: Mapping[str, Statement] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Predictions":
+        """The predictions in the content of ``predictions.json``."""
+        cells = document.get("cells", {})
+        return cls(
+            {key: float(c["seconds_per_epoch"]) for key, c in cells.items()},
+            {key: str(c["because"]) for key, c in cells.items()},
+            {key: Statement(**said) for key, said in document.get("findings", {}).items()},
+        )
 
 
 @dataclass(frozen=True)

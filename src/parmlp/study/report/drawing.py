@@ -113,12 +113,21 @@ def draw(drawing: Drawing, folder: Path) -> Drawn:
     with _canvas(drawing, narrow=False) as canvas:
         canvas.savefig(folder / f"{drawing.id}.png", facecolor="white", dpi=160)
         text = _svg(canvas)
-    paper = text.replace("<svg ", '<svg style="background: #ffffff" ', 1)
-    (folder / f"{drawing.id}.svg").write_text(paper, encoding="utf-8")
+    (folder / f"{drawing.id}.svg").write_text(_on_white(text), encoding="utf-8")
     wide = _inline(drawing, text, "wide")
     with _canvas(drawing, narrow=True) as canvas:
         narrow = _inline(drawing, _svg(canvas), "narrow")
     return Drawn(drawing, wide, narrow)
+
+
+def svg_file(drawing: Drawing) -> str:
+    """The text of a figure's SVG file, on white; the same for the same figure."""
+    with _canvas(drawing, narrow=False) as canvas:
+        return _on_white(_svg(canvas))
+
+
+def _on_white(text: str) -> str:
+    return text.replace("<svg ", '<svg style="background: #ffffff" ', 1)
 
 
 def _svg(canvas: Canvas) -> str:

@@ -1,5 +1,7 @@
 """Numbers as the report shows them, and tables that know both forms: shown and exact."""
 
+import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,3 +87,12 @@ class Table:
     def is_number(self, column: int) -> bool:
         """Whether a column holds numbers, which stand to the right."""
         return any(isinstance(row[column], int | float | Estimate) for row in self.rows)
+
+
+def csv_text(table: Table) -> str:
+    """A table as the text of a CSV file, with exact values."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(table.csv_header)
+    writer.writerows(table.csv_rows())
+    return file.getvalue()

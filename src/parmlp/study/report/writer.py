@@ -1,8 +1,6 @@
 """A run's folder becomes a report: one page, its figures and their data."""
 
 import base64
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +13,6 @@ from parmlp.study import predictions
 from parmlp.study.analysis import (
     Finding,
     Predictions,
-    Statement,
     StudyRun,
     findings,
     roofline,
@@ -27,7 +24,7 @@ from parmlp.study.records import PREDICTIONS, Results, read_results
 from parmlp.study.report.content import PARTS, question
 from parmlp.study.report.drawing import Drawn, Gap, draw
 from parmlp.study.report.palette import COLOURS
-from parmlp.study.report.values import Table, Value, shown, sort_key
+from parmlp.study.report.values import Table, Value, csv_text, shown, sort_key
 
 FOLDER, PAGE = "report", "index.html"
 
@@ -75,7 +72,7 @@ def write_report(folder: Path) -> Report:
     notices = _notices_of(results)
     said = None
     if (folder / PREDICTIONS).exists():
-        said = _predictions(predictions.read(folder))
+        said = Predictions.of(predictions.read(folder))
     else:
         notices.append("No predictions were kept with this run, so nothing is compared with them.")
     run = StudyRun.of(results, said)
@@ -170,35 +167,18 @@ def _sort_text(value: Value) -> str:
     return "" if key is None else str(key)
 
 
-def _csv_text(table: Table) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table.csv_header)
-    writer.writerows(table.csv_rows())
-    return file.getvalue()
-
-
 def _csv_base64(table: Table) -> str:
-    return base64.b64encode(_csv_text(table).encode()).decode("ascii")
+    return base64.b64encode(csv_text(table).encode()).decode("ascii")
 
 
 def _write_csv(folder: Path, table: Table) -> None:
-    (folder / f"{table.id}.csv").write_text(_csv_text(table), encoding="utf-8")
+    (folder / f"{table.id}.csv").write_text(csv_text(table), encoding="utf-8")
 
 
 def _verdict_class(verdict: str) -> str:
     if verdict in ("reproduced", "holds"):
         return "for"
     return "open" if verdict == "not measurable here" else "against"
-
-
-def _predictions(document: dict[str, Any]) -> Predictions:
-    cells = document.get("cells", {})
-    return Predictions(
-        {key: float(c["seconds_per_epoch"]) for key, c in cells.items()},
-        {key: str(c["because"]) for key, c in cells.items()},
-        {key: Statement(**said) for key, said in document.get("findings", {}).items()},
-    )
 
 
 def _notices_of(results: Results) -> list[str]:

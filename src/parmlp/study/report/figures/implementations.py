@@ -41,7 +41,7 @@ def gflops(run: StudyRun) -> Drawing | Gap:
         run,
         "gflops",
         "GFLOP/s by implementation and batch",
-        "Higher is better. Operations are counted by the one formula stated under Method.",
+        "Higher is better. Operations are counted by one formula, whatever a program does.",
         y=Axis("GFLOP/s", log=True),
         quantity=lambda m: m.gflops,
     )
