@@ -589,7 +589,7 @@ class Persistent(Program):
     many_launches = False
     rounds = True
     threads: ClassVar[int] = 256
-    #: blocks of the cluster; None: :meth:`cluster_blocks` chooses
+    #: blocks of the cluster; None: :meth:`cluster_sizes` chooses
     blocks: ClassVar[int | None] = None
 
     def __init__(self, device: Device, model: Model, solver: str, max_rows: int) -> None:
