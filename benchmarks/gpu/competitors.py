@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.gpu.jax_rival import Jax
 from benchmarks.gpu.ours import Cpu, Parmlp
-from benchmarks.gpu.torch_rival import Torch
+from parmlp.study.measure.rivals.jax_gpu import Jax
+from parmlp.study.measure.rivals.torch_gpu import Torch
 
 Make = Callable[[], Any]
 

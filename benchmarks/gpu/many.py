@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.checks import LIMITS
-from benchmarks.gpu.jax_rival import Jax
 from benchmarks.gpu.records import Record
-from benchmarks.gpu.torch_rival import Torch
 from parmlp.study.measure import reference
 from parmlp.study.measure.problem import Problem, make_problem
 from parmlp.study.measure.rivals.base import Array, Result, Work
+from parmlp.study.measure.rivals.jax_gpu import Jax
 from parmlp.study.measure.rivals.jax_scan import _make_epoch
+from parmlp.study.measure.rivals.torch_gpu import Torch
 from parmlp.study.measure.workload import BETA_1, BETA_2, DEFAULT, EPSILON, Workload
 
 GOAL_SHARE = 0.5  # of the float32 peak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -37,6 +38,13 @@ class Breaks(Numpy):
 class Absent(Numpy):
     def available(self, workload: Workload) -> str | None:
         return "not on this machine"
+
+
+class Platform(Numpy):
+    """Tells what JAX would run on."""
+
+    def available(self, workload: Workload) -> str | None:
+        return f"JAX runs on {os.environ['JAX_PLATFORMS']}"
 
 
 class _Later(Numpy):

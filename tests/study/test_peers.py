@@ -44,6 +44,23 @@ def test_an_environment_is_made_and_its_pins_installed(
     assert peers.interpreters(tmp_path) == {"jax": python}
 
 
+def test_gigabytes_for_a_gpu_are_installed_by_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(target: Path, name: str, file: Path) -> bool:
+        made.append(name)
+        return True
+
+    monkeypatch.setattr(peers, "_install_one", make)
+    assert peers.install(tmp_path, []) == 0
+    assert made == ["jax", "numpy", "pytensor", "theano", "torch"]
+    made.clear()
+    assert peers.install(tmp_path, ["torch_gpu"]) == 0
+    assert made == ["torch_gpu"]
+
+
 def test_theano_without_its_python_is_a_failure_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

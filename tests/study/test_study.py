@@ -134,6 +134,26 @@ def test_a_mode_is_chosen_anew_only_at_a_very_different_batch(
     assert tried == [*(f"{m} 8" for m in modes), "numpy 32", *(f"{m} 64" for m in modes)]
 
 
+def test_libraries_on_a_gpu_need_a_driver_then_their_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: None
+) -> None:
+    entry = Entry("platform", "fake_rivals:Platform", None, device="gpu")
+    monkeypatch.setitem(
+        implementations.IMPLEMENTATIONS, "fake_gpu", Implementation("fake_gpu", (entry,))
+    )
+    names = ["fake_gpu", "jax_gpu"]
+    for driver, reasons in (
+        (False, ["no NVIDIA driver", "no NVIDIA driver"]),
+        (True, ["JAX runs on cuda", "`parmlp study peers install jax_gpu` makes its environment"]),
+    ):
+        monkeypatch.setattr(laboratory.machine, "has_nvidia_driver", lambda found=driver: found)
+        results, _ = run(tmp_path / str(driver), monkeypatch, tiny(implementations=names))
+        cells = by_name(results)
+        for name, reason in zip(names, reasons, strict=True):
+            assert cells[name].status == "unavailable"
+            assert reason in str(cells[name].reason)
+
+
 def test_a_rival_that_hangs_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: None
 ) -> None:

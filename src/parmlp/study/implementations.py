@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from parmlp.study.errors import StudyError
-from parmlp.study.measure.rivals import RIVALS, Entry
+from parmlp.study.measure.rivals import GPU_RIVALS, RIVALS, Entry
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Implementation:
     reason: str | None = None
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether it is a library that needs a GPU."""
+        return any(mode.device == "gpu" for mode in self.modes)
+
+    @property
     def venv(self) -> str | None:
         """The environment that it needs; None for our own."""
         return self.modes[0].venv if self.modes else None
@@ -41,6 +46,10 @@ def _own(name: str, file: str, kind: str, serial: bool = False) -> Implementatio
 
 def _rival(name: str, *modes: str) -> Implementation:
     return Implementation(name, tuple(RIVALS[mode] for mode in modes))
+
+
+def _rival_on_gpu(name: str, *modes: str) -> Implementation:
+    return Implementation(name, tuple(GPU_RIVALS[mode] for mode in modes), serial=True)
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
@@ -69,15 +78,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             reason="not measurable: Theano's GPU back end (libgpuarray) is dead upstream and does "
             "not run with today's CUDA",
         ),
-        *(
-            Implementation(
-                f"{name}_gpu",
-                (),
-                serial=True,
-                reason=f"the study has no GPU mode of {name} in this version",
-            )
-            for name in ("jax", "torch", "pytensor")
-        ),
+        _rival_on_gpu("pytensor_gpu", "pytensor_jax_gpu"),
+        _rival_on_gpu("torch_gpu", "torch_graph", "torch_compiled_graph"),
+        _rival_on_gpu("jax_gpu", "jax_scan_gpu"),
     )
 }
 

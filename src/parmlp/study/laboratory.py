@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 from parmlp.study.cells import PlannedCell
 from parmlp.study.errors import StudyError
 from parmlp.study.implementations import IMPLEMENTATIONS, Implementation
-from parmlp.study.measure import rounds
+from parmlp.study.measure import machine, rounds
 from parmlp.study.measure.competitor import Competitor, CompetitorError
 from parmlp.study.measure.rivals import Entry
 from parmlp.study.records import Cell, Check, Status, finite_or_none
@@ -201,6 +201,8 @@ class RealBench:
         implementation = IMPLEMENTATIONS[planned.cell.implementation]
         if implementation.reason is not None:
             return Prepared("unavailable", implementation.reason)
+        if implementation.on_gpu and not machine.has_nvidia_driver():
+            return Prepared("unavailable", "this machine has no NVIDIA driver, so no GPU")
         modes = self._laboratory.modes(implementation, planned.cell)
         best, lost = self._fastest(modes, planned)
         if best is None and modes != implementation.modes and self._laboratory.settings.every_mode:

@@ -74,9 +74,10 @@ def peers(folder: Path) -> list[Peer]:
 
 
 def install(folder: Path, only: list[str]) -> int:
-    """Create or complete ``folder/NAME`` for each name, all by default; returns how many failed.
+    """Create or complete ``folder/NAME`` for each name; returns how many failed.
 
-    The pins are those the published figures were taken with, on Python 3.11.
+    The default is all that need no GPU: the others are gigabytes, to be asked for by name. The pins
+    are those the published figures were taken with, on Python 3.11.
 
     Raises
     ------
@@ -87,7 +88,8 @@ def install(folder: Path, only: list[str]) -> int:
     unknown = sorted(set(only) - set(known))
     if unknown:
         raise ValueError(f"no environment {', '.join(unknown)}; there are {', '.join(known)}")
-    return sum(not _install_one(folder / name, name, known[name]) for name in only or known)
+    names = only or [name for name in known if not name.endswith("_gpu")]
+    return sum(not _install_one(folder / name, name, known[name]) for name in names)
 
 
 def _install_one(target: Path, name: str, file: Path) -> bool:

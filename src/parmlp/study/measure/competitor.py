@@ -76,7 +76,7 @@ class Competitor:
         # XLA sizes its pool by the affinity; the flag keeps it from handing work over at all.
         eigen = "true" if threads > 1 else "false"
         environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen}"
-        environment["JAX_PLATFORMS"] = "cpu"
+        environment["JAX_PLATFORMS"] = "cpu" if entry.device == "cpu" else "cuda"
         folders = [*path, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(folders)
         # -P: neither the working directory nor the script's folder is looked in for modules.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -36,6 +37,15 @@ def record(checkout: Path | None) -> dict[str, Any]:
         "commit": commit(checkout),
         "uncommitted": checkout and bool(_output([*_git(checkout), "status", "--porcelain"])),
     }
+
+
+def has_nvidia_driver() -> bool:
+    """Whether there is a driver that libraries reach a GPU through."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def commit(checkout: Path | None) -> str | None:

@@ -11,12 +11,14 @@ class Entry:
 
     ``target`` is ``module:Class``, imported in the competitor's own process; ``venv`` names the
     environment it needs (a ``requirements-<venv>.txt`` beside this file), None for our own.
+    ``device`` is "cpu" or "gpu".
     """
 
     name: str
     target: str
     venv: str | None
     by_default: bool = True
+    device: str = "cpu"
 
 
 _HERE = "parmlp.study.measure.rivals"
@@ -36,5 +38,21 @@ RIVALS: dict[str, Entry] = {
         Entry("pytensor_numba", f"{_HERE}.pytensor:PytensorNumba", "pytensor"),
         Entry("pytensor_jax", f"{_HERE}.pytensor:PytensorJax", "pytensor"),
         Entry("theano", f"{_HERE}.theano:Theano", "theano"),
+    )
+}
+
+#: The same libraries on a GPU.
+GPU_RIVALS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("torch_graph", f"{_HERE}.torch_gpu:TorchGraph", "torch_gpu", device="gpu"),
+        Entry(
+            "torch_compiled_graph",
+            f"{_HERE}.torch_gpu:TorchCompiledGraph",
+            "torch_gpu",
+            device="gpu",
+        ),
+        Entry("jax_scan_gpu", f"{_HERE}.jax_gpu:Jax", "jax_gpu", device="gpu"),
+        Entry("pytensor_jax_gpu", f"{_HERE}.pytensor:PytensorJaxGpu", "pytensor_gpu", device="gpu"),
     )
 }

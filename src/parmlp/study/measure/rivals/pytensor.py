@@ -142,3 +142,19 @@ class PytensorJax(_Pytensor):
     mode = "JAX"
     needs = "jax"
     gathers_inside = False
+
+
+class PytensorJaxGpu(PytensorJax):
+    """The JAX back end on a GPU, with float32 products in float32, not in TF32."""
+
+    def available(self, workload: Workload) -> str | None:
+        from parmlp.study.measure.rivals.jax_gpu import no_jax_on
+
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        return super().available(workload) or no_jax_on("gpu")
+
+    def setup(self, work: Work) -> None:
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+        super().setup(work)

@@ -1,4 +1,4 @@
-"""PyTorch in a cell: the step written out by hand, eagerly, compiled, or as a CUDA graph of either.
+"""PyTorch on a GPU: the step written out by hand, eagerly, compiled, or as a CUDA graph of either.
 
 Rows lie on the GPU before the clock starts, and minibatches are gathered there by index.
 """
@@ -112,7 +112,7 @@ class Torch:
         return self.X, self.y, rows, self.W, self.b, self.moments, self.total, self.t
 
     def run_epoch(self, order: Array) -> None:
-        """One pass over ``order``, whose length is a multiple of the batch."""
+        """One pass over ``order``; a graph's short last minibatch is taken without it."""
         batches = self._batches(self.torch.from_numpy(order).to(self._device))
         self.total.zero_()
         with self._autocast():
@@ -127,10 +127,13 @@ class Torch:
         return order.split(self.work.batch)
 
     def _replay(self, batches: Any) -> None:
-        if self._graph is None:
+        if self._graph is None and len(batches[0]) == self.work.batch:
             self._rows = batches[0].clone()
             self._graph = self._capture()
         for rows in batches:
+            if rows.shape != self._rows.shape:
+                self.step(*self._arguments(rows))
+                continue
             self._rows.copy_(rows)
             self._graph.replay()
 
@@ -157,3 +160,17 @@ class Torch:
             [w.cpu().numpy().copy() for w in self.W],
             [b.cpu().numpy().copy() for b in self.b],
         )
+
+
+class TorchGraph(Torch):
+    """The hand-written step as a CUDA graph."""
+
+    def __init__(self) -> None:
+        super().__init__("graph")
+
+
+class TorchCompiledGraph(Torch):
+    """The compiled step as a CUDA graph."""
+
+    def __init__(self) -> None:
+        super().__init__("compiled-graph")

@@ -1,4 +1,4 @@
-"""JAX in a cell: a jitted epoch that scans over minibatches, products in the precision asked for.
+"""JAX on a GPU: a jitted epoch that scans over minibatches, products in the precision asked for.
 
 What JAX takes for float32 on a GPU is TF32 unless told otherwise, so it is told.
 """
@@ -45,6 +45,17 @@ def bf16_matmul(jax: Any) -> Any:
     return matmul
 
 
+def no_jax_on(platform: str) -> str | None:
+    """The reason where JAX does not run on "gpu" or "cpu"; None where it does."""
+    import jax
+
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:  # JAX_PLATFORMS names one that is not there
+        return f"jax finds no {platform}: {error}"
+    return None if found == platform else f"jax has no {platform}, only {found}"
+
+
 class Jax(JaxScan):
     """A scanned epoch on one platform.
 
@@ -62,10 +73,7 @@ class Jax(JaxScan):
         reason = missing("jax")
         if reason:
             return reason
-        import jax
-
-        found = jax.default_backend()
-        return None if found == self._platform else f"jax has no {self._platform}, only {found}"
+        return no_jax_on(self._platform)
 
     def setup(self, work: Work) -> None:
         """Compile at the first epoch."""
