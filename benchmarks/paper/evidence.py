@@ -280,20 +280,18 @@ class Evidence:
 
     @cached_property
     def above_roof(self) -> dict[bool, list[Measurement]]:
-        """Cells faster than the roof allows: True for those whose program leaves zeros out.
+        """Cells faster than the roof allows: True for those that are so by leaving zeros out.
 
-        Operations are counted as if no value were zero, so a program that skips the zeros of MNIST
-        and KDD'99 may rightly pass the arithmetic peak; any other shows a ceiling that is too low.
+        GFLOP/s count operations as if no value were zero, so a program that skips the zeros of
+        MNIST and KDD'99 may rightly pass the arithmetic peak. By the operations that are left, or
+        without such a program, it shows a ceiling that is too low.
         """
         found: dict[bool, list[Measurement]] = {True: [], False: []}
         for p in roofline(self.run.measured, self.run.ceiling, self.run.cache):
             if p.share > ABOVE_ROOF:
-                m = p.measurement
-                skips = m.implementation.family == "ours" and m.cell.data not in (
-                    "digits",
-                    "random",
-                )
-                found[skips].append(m)
+                found[False].append(p.measurement)
+            elif p.flops > ABOVE_ROOF * p.roof.allows(p.intensity):
+                found[True].append(p.measurement)
         return found
 
     @property

@@ -149,6 +149,7 @@ def render(evidence: Evidence, source: str) -> Pages:
         EXPERIMENTS=NAMES,
         SECTIONS=SECTIONS,
         every_mode=run_settings is not None and run_settings.every_mode,
+        minibatches=run_settings.minibatches if run_settings is not None else None,
     )
     texts: dict[str, str] = {}
     for name, title in SECTIONS:
