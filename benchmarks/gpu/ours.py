@@ -8,91 +8,36 @@ import numpy as np
 
 from benchmarks.gpu.records import Record
 from parmlp.study.measure.rivals.base import Array, Result, Work
+from parmlp.study.measure.rivals.cuda_rungs import Rung
 from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
 
-#: Rungs that compute in other precisions than float32.
-_ROUNDING = (None, "persistent", "tensor-cores")
 
-
-class Parmlp:
+class Parmlp(Rung):
     """The network behind the estimators, on the rung they would take or on a given one."""
 
     engine = "cuda"
 
     def __init__(self, rung: str | None = None) -> None:
-        self._rung = rung
-
-    def available(self, workload: Workload) -> str | None:
-        """The reason why the rung does not take the cell."""
-        if workload.configuration.precision != "float32" and self._rung not in _ROUNDING:
-            return "computes in float32"
-        return None
-
-    def versions(self) -> dict[str, str]:
-        """Nothing but parmlp, which the platform record has."""
-        return {}
+        self.rung = rung
 
     def product_error(self) -> None:
         """Products by themselves cannot be asked for; the check against float64 must do."""
-
-    def setup(self, work: Work) -> None:
-        """Compile, and copy rows and weights to the GPU."""
-        from parmlp.engines.cuda.network import Network, Rows
-        from parmlp.engines.cuda.programs import Model
-        from parmlp.engines.cuda.team import find_device
-
-        c = work.configuration
-        model = Model(
-            work.layers,
-            c.hidden_activation,
-            c.out_activation,
-            c.loss,
-            "float32",
-            0.01,
-            "full" if c.precision == "float32" else c.precision,
-        )
-        self._network = Network(find_device(), model, self._rung)
-        self._network.set_parameters(work.coefs, work.intercepts)
-        self._network.set_solver(
-            c.solver,
-            alpha=c.alpha,
-            momentum=0.0,
-            nesterov=False,
-            beta_1=BETA_1,
-            beta_2=BETA_2,
-            epsilon=EPSILON,
-            weight_decay=0.0,
-        )
-        self._rows, self._labels = Rows(work.X), work.labels.astype(np.int32)
-        self._batch, self._learning_rate = work.batch, c.learning_rate
-        self._has_penalty = c.alpha != 0
-        self._loss = 0.0
-
-    def run_epoch(self, order: Array) -> None:
-        """One pass over ``order``."""
-        self._loss = self._network.train_epoch(
-            None, self._rows, self._labels, order, None, self._batch, self._learning_rate,
-            "two-phase",
-        ).loss  # fmt: skip
-
-    def result(self) -> Result:
-        """Loss of the last pass and the parameters now."""
-        return Result(self._loss, *self._network.get_parameters())
 
     def account(self) -> Record:
         """What an epoch of the cell asks for, a step, and on which rung; after an epoch."""
         from parmlp.engines.cuda.accounting import count_epoch
         from parmlp.engines.cuda.programs import LADDER, Persistent
 
-        program = self._network.trainer
+        program = self.network.trainer
         assert program is not None
-        rows = self._rows.shape[0] // self._batch * self._batch
-        epoch = count_epoch(program, rows, self._batch, has_penalty=self._has_penalty)
+        batch, c = self.work.batch, self.work.configuration
+        rows = self.rows.shape[0] // batch * batch
+        epoch = count_epoch(program, rows, batch, has_penalty=c.alpha != 0)
         record: Record = {
             "rung": next(name for name, rung in LADDER.items() if rung is type(program)),
             "launches_are_a_graph": program.many_launches,
             "arena_bytes": 3 * program.model.parameters * program.model.itemsize,
-            "step": asdict(epoch * (self._batch / rows)),
+            "step": asdict(epoch * (batch / rows)),
         }
         if isinstance(program, Persistent):
             record["cluster_blocks"] = program.cluster_blocks

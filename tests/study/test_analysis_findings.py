@@ -125,6 +125,21 @@ def test_blas_is_flat_or_not_beyond_the_noise(noise: float, launch: float, verdi
     assert "both with a row of ours" in found["ahead_of_rivals"].measured
 
 
+@pytest.mark.parametrize(("conflicts", "verdict"), [(3.0, "reproduced"), (8.0, "refuted")])
+def test_bank_conflicts_are_judged_where_both_cuda_programs_were_timed(
+    conflicts: float, verdict: str
+) -> None:
+    machine = Machine()
+    machine.programs |= {"cuda": Program(conflicts), "cuda_optimized": Program(5.0)}
+    cells = [
+        Cell(name, (784, 1024, 10), "mnist", 4096, 128, 1, FAITHFUL)
+        for name in ("cuda", "cuda_optimized")
+    ]
+    found = by_id(run_of(machine, machine.group("e", "g", cells)))["bank_conflicts"]
+    assert found.verdict == verdict
+    assert "CUDA optimized is" in found.measured
+
+
 def test_widths_and_gpu_are_judged_where_cuda_was_timed() -> None:
     machine = Machine()
     machine.programs["parmlp_cuda"] = Program(8.0)

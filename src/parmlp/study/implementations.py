@@ -28,7 +28,7 @@ class Implementation:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is a library that needs a GPU."""
+        """Whether it needs a GPU."""
         return any(mode.device == "gpu" for mode in self.modes)
 
     @property
@@ -42,6 +42,11 @@ _RIVALS = "parmlp.study.measure.rivals"
 
 def _own(name: str, file: str, kind: str, serial: bool = False) -> Implementation:
     return Implementation(name, (Entry(name, f"{_RIVALS}.{file}:{kind}", None),), serial)
+
+
+def _own_on_gpu(name: str, file: str, kind: str) -> Implementation:
+    entry = Entry(name, f"{_RIVALS}.{file}:{kind}", None, device="gpu")
+    return Implementation(name, (entry,), serial=True)
 
 
 def _rival(name: str, *modes: str) -> Implementation:
@@ -59,10 +64,12 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         _own("naive_pthreads", "baselines", "NaivePthreads"),
         _own("blas_serial", "baselines", "BlasSerial", serial=True),
         _own("blas_parallel", "baselines", "BlasParallel"),
+        _own_on_gpu("cuda", "cuda_rungs", "Cuda"),
+        _own_on_gpu("cuda_optimized", "cuda_rungs", "CudaOptimized"),
         _own("parmlp_serial", "estimator", "Serial", serial=True),
         _own("parmlp_threads", "estimator", "Threads"),
         _own("parmlp_openmp", "estimator", "Openmp"),
-        _own("parmlp_cuda", "estimator", "Cuda", serial=True),
+        _own_on_gpu("parmlp_cuda", "estimator", "Cuda"),
         _own("parmlp_partial_gradients", "estimator", "PartialGradients"),
         _own("parmlp_fork_join", "estimator", "ForkJoin"),
         _rival("theano", "theano"),

@@ -201,7 +201,8 @@ class RealBench:
         implementation = IMPLEMENTATIONS[planned.cell.implementation]
         if implementation.reason is not None:
             return Prepared("unavailable", implementation.reason)
-        if implementation.on_gpu and not machine.has_nvidia_driver():
+        a_library = implementation.venv is not None  # ours say themselves what is missing
+        if implementation.on_gpu and a_library and not machine.has_nvidia_driver():
             return Prepared("unavailable", "this machine has no NVIDIA driver, so no GPU")
         modes = self._laboratory.modes(implementation, planned.cell)
         best, lost = self._fastest(modes, planned)

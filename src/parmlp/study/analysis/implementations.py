@@ -50,6 +50,8 @@ IMPLEMENTATIONS = {
         Implementation("naive_pthreads", "naive Pthreads", "authors", hand_over="minibatch"),
         Implementation("blas_serial", "BLAS serial", "authors"),
         Implementation("blas_parallel", "BLAS parallel", "authors", hand_over="example"),
+        Implementation("cuda", "CUDA", "authors", "gpu"),
+        Implementation("cuda_optimized", "CUDA optimized", "authors", "gpu"),
         _ours("parmlp_serial", "parmlp serial"),
         _ours("parmlp_threads", "parmlp threads", "phase"),
         _ours("parmlp_openmp", "parmlp OpenMP", "phase"),

@@ -49,6 +49,8 @@ STYLES = {
     "naive_pthreads": Style(RED, "o"),
     "blas_serial": Style(ORANGE, "s", "--", hollow=True),
     "blas_parallel": Style(ORANGE, "s"),
+    "cuda": Style(RED, "*"),
+    "cuda_optimized": Style(ORANGE, "*"),
     "parmlp_serial": Style(BLUE, "o", "--", hollow=True),
     "parmlp_threads": Style(BLUE, "o"),
     "parmlp_openmp": Style(SKY, "s"),

@@ -29,6 +29,9 @@ GPU_TIMES, ABOUT_GPU_TIMES = 25.0, 20.0
 #: Threads of a warp, the width the authors' kernels liked.
 WARP = 32
 
+#: The authors' two CUDA programs, rebuilt, and ours.
+CUDA_ROWS = ("cuda", "cuda_optimized", "parmlp_cuda")
+
 AUTHORS_CPU_ROWS = ("naive_serial", "naive_pthreads", "blas_serial", "blas_parallel")
 
 
@@ -102,19 +105,20 @@ def cuda_ahead_of_theano_gpu(run: StudyRun) -> Outcome:
     text = "Theano's GPU back end is dead upstream and runs on no current driver."
     beside = duels(
         Measurements(m for m in run.measured if m.cell.batch == 128),
-        ["parmlp_cuda"],
+        CUDA_ROWS,
         ["pytensor_gpu", "jax_gpu", "torch_gpu"],
     )
     if beside:
         return Outcome(
-            None, f"{text} parmlp CUDA at batch 128 beside today's libraries: {tell(beside)}"
+            None,
+            f"{text} The fastest CUDA row at batch 128 beside today's libraries: {tell(beside)}",
         )
     return Outcome(None, f"{text} No other GPU row was timed at batch 128 in this run.")
 
 
 def odd_widths(run: StudyRun) -> Outcome:
     """Does a GPU lose at widths that are not multiples of 32? Our CPU rows stand beside it."""
-    cuda = list(_width_pairs(run.measured.where(names=["parmlp_cuda"])))
+    cuda = list(_width_pairs(run.measured.where(names=CUDA_ROWS)))
     if cuda:
         text, lost = _tell_widths(cuda)
         return Outcome(lost, text)
@@ -157,12 +161,12 @@ def _width_pairs(measured: Measurements) -> Iterable[tuple[Measurement, Measurem
             yield odd, min(others, key=lambda m: abs(sum(m.cell.layers[1:-1]) - width))
 
 
-def bank_conflicts(_: StudyRun) -> Outcome:
+def bank_conflicts(run: StudyRun) -> Outcome:
     """Do bank conflicts cost the GPU kernels time?"""
-    return _missing(
-        "it needs the authors' CUDA kernels with and without conflicts, which are no rows of this "
-        "study"
-    )
+    found = duels(run.measured, ["cuda_optimized"], ["cuda"])
+    if not found:
+        return _missing("the authors' CUDA programs with and without conflicts were not both timed")
+    return Outcome(majority([vote(d.ratio) for d in found]), tell(found))
 
 
 def ten_times_from_threads(run: StudyRun) -> Outcome:
@@ -188,9 +192,9 @@ def ten_times_from_threads(run: StudyRun) -> Outcome:
 
 def twenty_five_times_from_gpu(run: StudyRun) -> Outcome:
     """Is the GPU about 25 times as fast as BLAS serial?"""
-    found = duels(run.measured, ["parmlp_cuda"], ["blas_serial"])
+    found = duels(run.measured, CUDA_ROWS, ["blas_serial"])
     if not found:
-        return _missing("BLAS serial and parmlp CUDA were not both timed on one problem")
+        return _missing("BLAS serial and a CUDA row were not both timed on one problem")
     best = max(found, key=lambda d: d.ratio.median)
     return Outcome(best.ratio.median >= ABOUT_GPU_TIMES, tell(found))
 

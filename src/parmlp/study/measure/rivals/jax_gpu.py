@@ -30,10 +30,6 @@ def bf16_matmul(jax: Any) -> Any:
             a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32
         )
 
-    @jax.custom_vjp
-    def matmul(a: Any, b: Any) -> Any:
-        return product(a, b)
-
     def forward(a: Any, b: Any) -> Any:
         return product(a, b), (a, b)
 
@@ -41,6 +37,7 @@ def bf16_matmul(jax: Any) -> Any:
         a, b = operands
         return product(d, b.T), product(a.T, d)
 
+    matmul = jax.custom_vjp(product)
     matmul.defvjp(forward, backward)
     return matmul
 
