@@ -104,7 +104,7 @@ def synchronization(device: Device, count: int = 100_000, launches: int = 1000) 
         kernel = load_kernels(device, blocks).kernel("cluster_barriers")
         if blocks > 8:
             kernel.allow_wide_clusters(device.driver)
-        if device.runs_cluster(kernel, _THREADS, blocks):
+        if device.clusters_at_once(kernel, _THREADS, blocks):
             found["cluster_barrier_seconds"][str(blocks)] = _slope(
                 device, kernel, done, count, blocks=blocks, cluster=blocks
             )

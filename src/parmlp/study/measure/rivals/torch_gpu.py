@@ -127,11 +127,11 @@ class Torch:
         return order.split(self.work.batch)
 
     def _replay(self, batches: Any) -> None:
-        if self._graph is None and len(batches[0]) == self.work.batch:
+        if self._graph is None and batches[0].shape[-1] == self.work.batch:
             self._rows = batches[0].clone()
             self._graph = self._capture()
         for rows in batches:
-            if rows.shape != self._rows.shape:
+            if self._graph is None or rows.shape != self._rows.shape:
                 self.step(*self._arguments(rows))
                 continue
             self._rows.copy_(rows)
