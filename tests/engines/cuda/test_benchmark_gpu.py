@@ -16,6 +16,10 @@ from benchmarks.gpu.floors import floors
 from benchmarks.gpu.rounds import run_cell
 from parmlp.engines.cuda import team
 from parmlp.engines.cuda.device import Device
+from parmlp.study.measure.problem import make_problem
+from parmlp.study.measure.rivals import estimator
+from parmlp.study.measure.rivals.base import Work
+from parmlp.study.measure.workload import FAITHFUL, Workload
 
 CEILINGS = {
     "multiprocessors": 4,
@@ -65,3 +69,14 @@ def test_mnist_s_recipes_train_on_the_device() -> None:
     assert record["engine"] == "cuda"
     assert record["test_accuracy"][0] == record["test_accuracy"][1]
     assert len(record["seconds"]) == 2
+
+
+def test_the_study_s_estimator_trains_on_the_device() -> None:
+    workload = Workload((6, 9, 4), 32, "random", FAITHFUL, 96)
+    problem = make_problem(workload)
+    work = Work(workload, 1, problem.X, problem.labels, problem.coefs, problem.intercepts)
+    row = estimator.Cuda()
+    row.setup(work)
+    row.run_epoch(np.arange(96))
+    assert row.estimator.engine_ == "cuda"
+    assert np.isfinite(row.result().loss)

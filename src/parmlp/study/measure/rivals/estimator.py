@@ -80,7 +80,7 @@ class Estimator:
             precision="bf16" if c.precision == "bf16" else "full",
             engine=self.engine,
             schedule=self.schedule,
-            n_threads=self.work.threads,
+            n_threads=None if self.engine == "cuda" else self.work.threads,
             adaptive_threads=self.adaptive_threads,
             tol=0.0,  # exactly as many epochs as are asked for
             n_iter_no_change=np.inf,
