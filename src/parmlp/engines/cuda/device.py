@@ -399,7 +399,8 @@ class Device:
     def capture(self) -> Iterator[list[Graph]]:
         """Within the context launches are recorded, not run; the list gets the graph at its end."""
         result: list[Graph] = []
-        self.driver.call("cuStreamBeginCapture_v2", self.stream.handle, api.CAPTURE_THREAD_LOCAL)
+        # relaxed: the garbage collector may free memory of the device in this thread meanwhile
+        self.driver.call("cuStreamBeginCapture_v2", self.stream.handle, api.CAPTURE_RELAXED)
         captured = c_void_p()
         try:
             yield result

@@ -1,6 +1,7 @@
 """The GPU as the estimators see it: found once, when it is first asked for."""
 
 import os
+import threading
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,10 @@ from parmlp.engines.cuda.driver import load_driver
 from parmlp.engines.cuda.network import Rows
 from parmlp.engines.cuda.side_by_side import Place
 from parmlp.engines.errors import EngineUnavailableError
+
+# Two threads that come at once must not get a device each, since arrays of one would be read in
+# streams of the other: `cache` alone lets both look.
+_finding = threading.Lock()
 
 
 @cache
@@ -28,7 +33,8 @@ def find_device() -> Device:
     EngineUnavailableError
         Without a GPU, a driver or the compiler, and in a forked child of a process with a GPU.
     """
-    process, device = _find_device()
+    with _finding:
+        process, device = _find_device()
     if process != os.getpid():
         raise EngineUnavailableError(
             "engine='cuda' is not available: this process was forked from one that uses the GPU, "
