@@ -425,10 +425,13 @@ class _Training:
                     callback=self._callback_of(job),
                     stop=self._stop,
                 )
-            if team is not None and job.model._session is not None:
-                job.model._session.set_aside()  # the next group needs the GPU's memory
         except BaseException as error:
             job.error = error
+        if team is not None and job.model._session is not None:
+            try:
+                job.model._session.set_aside()  # the next group needs the GPU's memory
+            except Exception as error:
+                job.error = job.error or error
         # a callback raised KeyboardInterrupt, or SystemExit
         if job.interrupted or not isinstance(job.error, Exception | None):
             self._stop.set()

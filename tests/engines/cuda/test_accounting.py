@@ -138,3 +138,15 @@ def test_weights_on_chip_are_not_read_from_memory_each_step(
     assert step.once_bytes == step.fresh_bytes
     _, _, by_layers = train(simulator, counting_device, rng, "tensor-cores")
     assert count_step(by_layers, 32, has_penalty=False).once_bytes > 3 * step.once_bytes
+
+
+def test_an_epoch_in_parts_is_as_many_launches(
+    simulator: Simulator,
+    counting_device: Device,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Program, "steps_at_once", 1)
+    cost, counted, _ = train(simulator, counting_device, rng, "persistent")
+    assert cost.launches == 2 + 1  # two steps, and the sum of losses
+    check(cost, counted)

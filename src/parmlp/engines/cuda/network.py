@@ -130,7 +130,7 @@ class Rows:
     def keep(self, device: Device, array: Array) -> Memory:
         """Return targets or weights of these rows on the device, where they stay while this lives.
 
-        Equal arrays, such as the targets of several networks, lie there once.
+        They are not to be changed either. Equal arrays, such as the targets of several networks, lie there once.
         """
         if id(array) not in self._kept:
             equals = (
@@ -312,6 +312,12 @@ class Network:
         functor = solver_functor(solver, momentum, nesterov)
         with self._lock:
             self._device.make_current()
+            if self._solver.get("functor") != functor:
+                self._solver, self._moments = {}, []  # their memory first
+                self._trainer = self._graphs = None
+                self._moments = [
+                    self._device.allocate(self._values.nbytes) for _ in range(moments_of(functor))
+                ]
             self._solver = {
                 "name": solver,
                 "functor": functor,
@@ -322,13 +328,9 @@ class Network:
                 "epsilon": epsilon,
                 "weight_decay": weight_decay,
             }
-            self._moments = [
-                self._device.allocate(self._values.nbytes) for _ in range(moments_of(functor))
-            ]
             for moment in self._moments:
                 self._device.zero(moment)
             self._steps_taken = 0
-            self._trainer = self._graphs = None
 
     def get_optimizer_state(self) -> "OptimizerState":
         """Return the count of steps and copies of the moments."""
