@@ -130,7 +130,8 @@ class Rows:
     def keep(self, device: Device, array: Array) -> Memory:
         """Return targets or weights of these rows on the device, where they stay while this lives.
 
-        They are not to be changed either. Equal arrays, such as the targets of several networks, lie there once.
+        They are not to be changed either. Equal arrays, such as the targets of several networks,
+        lie there once.
         """
         if id(array) not in self._kept:
             equals = (
