@@ -92,8 +92,9 @@ def count_epoch(program: Program, rows: int, batch_size: int, *, has_penalty: bo
     steps = whole + bool(short)
     if isinstance(program, Persistent):
         total += _persistent_once(program) * -(-steps // program.steps_at_once)
-        # each thread of network_losses reads what its network is to do
-        total += Cost(loaded_bytes=steps * _SUM_THREADS * program.network_bytes)
+        # each thread of network_losses reads four addresses, two numbers and alpha of its network
+        asked = 4 * 8 + 2 * 4 + program.model.itemsize
+        total += Cost(loaded_bytes=steps * _SUM_THREADS * asked)
     shares = program.penalty_shares if has_penalty else 0
     read = _DOUBLE * (rows + steps * shares) + program.model.itemsize * steps
     written = _DOUBLE * steps
