@@ -137,7 +137,7 @@ def test_a_mode_is_chosen_anew_only_at_a_very_different_batch(
 def test_libraries_on_a_gpu_need_a_driver_then_their_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: None
 ) -> None:
-    entry = Entry("platform", "fake_rivals:Platform", None, device="gpu")
+    entry = Entry("platform", "fake_rivals:Platform", "platform", device="gpu")
     monkeypatch.setitem(
         implementations.IMPLEMENTATIONS, "fake_gpu", Implementation("fake_gpu", (entry,))
     )
