@@ -46,6 +46,13 @@ def test_python_examples_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "py")], ids=str)
+def test_examples_for_a_gpu_are_python(page: Path) -> None:
+    """Blocks marked ``py`` need a GPU, so that they are not run here."""
+    for block in blocks(page, "py"):
+        compile(block, page.name, "exec")
+
+
 def test_shell_examples_of_the_readme_run(parmlp: Any, houses: Path) -> None:
     assert houses == Path("houses.csv").resolve()
     Path("new_houses.csv").write_text("area,age\n100,10\n", encoding="utf-8")
