@@ -25,8 +25,9 @@ from parmlp.study.measure.problem import Problem, make_problem
 from parmlp.study.measure.rivals.base import Array, Result, Work
 from parmlp.study.measure.rivals.jax_gpu import Jax
 from parmlp.study.measure.rivals.jax_scan import _make_epoch
+from parmlp.study.measure.rivals.torch_compile import adam
 from parmlp.study.measure.rivals.torch_gpu import Torch
-from parmlp.study.measure.workload import BETA_1, BETA_2, DEFAULT, EPSILON, Workload
+from parmlp.study.measure.workload import DEFAULT, Workload
 
 GOAL_SHARE = 0.5  # of the float32 peak
 
@@ -137,14 +138,9 @@ def many_step(  # noqa: PLR0917 (called by position, once a minibatch)
         if layer:
             delta = torch.bmm(delta, W[layer].transpose(1, 2))
             delta = torch.where(a[layer] > 0, delta, 0.0)
-    t.add_(1.0)
-    rate = learning_rate * torch.sqrt(1.0 - BETA_2**t) / (1.0 - BETA_1**t)
     grads = [(g + alpha * w) / n for g, w in zip(dW[::-1], W, strict=True)]
     grads += [g / n for g in db[::-1]]
-    for p, g, (m, v) in zip(W + b, grads, moments, strict=True):
-        m.mul_(BETA_1).add_(g, alpha=1 - BETA_1)
-        v.mul_(BETA_2).add_(g * g, alpha=1 - BETA_2)
-        p.sub_(rate * m / (torch.sqrt(v) + EPSILON))
+    adam(torch, learning_rate, W + b, grads, moments, t)
 
 
 class JaxMany(Jax):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import numpy as np
-
+from benchmarks.cpu.own_rows import Epochs
 from benchmarks.gpu.records import Record
-from parmlp.study.measure.rivals.base import Array, Result, Work
+from parmlp.study.measure.rivals.base import Array, Work
 from parmlp.study.measure.rivals.cuda_rungs import Rung
-from parmlp.study.measure.workload import BETA_1, BETA_2, EPSILON, Workload
+from parmlp.study.measure.workload import Workload
 
 
 class Parmlp(Rung):
@@ -44,58 +43,18 @@ class Parmlp(Rung):
         return record
 
 
-class Cpu:
+class Cpu(Epochs):
     """The CPU engine, in float32: to try the benchmark out where there is no GPU."""
 
     def available(self, workload: Workload) -> str | None:
         """Other precisions are the GPU's."""
         if workload.configuration.precision != "float32":
             return "computes in float32"
-        return None
-
-    def versions(self) -> dict[str, str]:
-        """Nothing but parmlp, which the platform record has."""
-        return {}
+        return super().available(workload)
 
     def product_error(self) -> None:
         """As of :class:`Parmlp`."""
 
-    def setup(self, work: Work) -> None:
-        """Take rows and weights."""
-        from parmlp import _core
-
-        c = work.configuration
-        self._network = _core.Network(
-            list(work.layers),
-            c.hidden_activation,
-            c.out_activation,
-            c.loss,
-            "float32",
-            0.01,
-            "full",
-        )
-        self._network.set_parameters(work.coefs, work.intercepts)
-        self._network.set_solver(
-            c.solver,
-            alpha=c.alpha,
-            momentum=0.0,
-            nesterov=False,
-            beta_1=BETA_1,
-            beta_2=BETA_2,
-            epsilon=EPSILON,
-            weight_decay=0.0,
-        )
-        self._team = _core.Team("serial", 1)
-        self._work, self._labels, self._loss = work, work.labels.astype(np.int32), 0.0
-
-    def run_epoch(self, order: Array) -> None:
-        """One pass over ``order``."""
-        work = self._work
-        self._loss = self._network.train_epoch(
-            self._team, work.X, self._labels, order, None, work.batch,
-            work.configuration.learning_rate, "two-phase",
-        ).loss  # fmt: skip
-
-    def result(self) -> Result:
-        """Loss of the last pass and the parameters now."""
-        return Result(self._loss, *self._network.get_parameters())
+    def rows(self, work: Work) -> Array:
+        """As they are, like everybody's here."""
+        return work.X

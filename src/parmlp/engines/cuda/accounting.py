@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from parmlp.engines.cuda.programs import (
+    SUM_THREADS,
     Fused,
     LayerwiseProgram,
     Model,
@@ -22,7 +23,6 @@ from parmlp.engines.cuda.programs import (
 _ID = 4  # bytes of a row's id and of a label
 _DOUBLE = 8
 _CONSTANTS = 2  # numbers of StepConstants that a solver reads; adamw reads a third
-_SUM_THREADS = 256  # kSumThreads
 _TILE = 32  # kTile of rungs 2 and 3
 _DEPTH = 32  # kDepth of rung 5
 _ROW_GROUP = 4  # kGroup of rung 3, where a block has so many rows
@@ -94,7 +94,7 @@ def count_epoch(program: Program, rows: int, batch_size: int, *, has_penalty: bo
         total += _persistent_once(program) * -(-steps // program.steps_at_once)
         # each thread of network_losses reads four addresses, two numbers and alpha of its network
         asked = 4 * 8 + 2 * 4 + program.model.itemsize
-        total += Cost(loaded_bytes=steps * _SUM_THREADS * asked)
+        total += Cost(loaded_bytes=steps * SUM_THREADS * asked)
     shares = program.penalty_shares if has_penalty else 0
     read = _DOUBLE * (rows + steps * shares) + program.model.itemsize * steps
     written = _DOUBLE * steps
@@ -104,7 +104,7 @@ def count_epoch(program: Program, rows: int, batch_size: int, *, has_penalty: bo
         block_barriers=steps,
         loaded_bytes=read,
         stored_bytes=written,
-        shared_bytes=steps * _DOUBLE * _SUM_THREADS // 32,
+        shared_bytes=steps * _DOUBLE * SUM_THREADS // 32,
         once_bytes=read + written,
     )
 
@@ -239,7 +239,7 @@ def _layerwise(program: LayerwiseProgram, rows: int, has_penalty: bool) -> Cost:
             1,
             loaded_bytes=weights,
             stored_bytes=_DOUBLE * shares,
-            shared_bytes=_DOUBLE * shares * _SUM_THREADS // 32,
+            shared_bytes=_DOUBLE * shares * SUM_THREADS // 32,
             once_bytes=weights + _DOUBLE * shares,
         )
     for layer, (n_in, n_out) in enumerate(_shapes(model)):

@@ -35,7 +35,7 @@ _PRECISION = {"full": "Full", "tf32": "Tf32", "bf16": "Bf16"}
 
 _REAL = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 
-_SUM_THREADS = 256  # kSumThreads
+SUM_THREADS = 256  # kSumThreads
 
 # Every device with clusters runs 8 blocks in one; Hopper runs 16 where a kernel allows it.
 PORTABLE_CLUSTER = 8
@@ -310,7 +310,7 @@ class Program(ABC):
     @property
     def penalty_shares(self) -> int:
         """Blocks that each sum a share of the squares of the weights."""
-        return min(64, -(-self.model.parameters // (8 * _SUM_THREADS)))
+        return min(64, -(-self.model.parameters // (8 * SUM_THREADS)))
 
     @abstractmethod
     def run(self, epoch: Epoch, first_step: int, end_step: int) -> None:
@@ -324,7 +324,7 @@ class Program(ABC):
         self.device.launch(
             self.kernel("step_losses"),
             (epoch.steps, 1),
-            _SUM_THREADS,
+            SUM_THREADS,
             [
                 epoch.row_losses,
                 epoch.penalties,
@@ -412,7 +412,7 @@ class LayerwiseProgram(Program):
             launch(
                 self.kernel("square_sums"),
                 (self.penalty_shares, 1),
-                _SUM_THREADS,
+                SUM_THREADS,
                 [ctypes.c_ulonglong(values), epoch.penalties, step],
             )
         self._forward(epoch.samples, first, rows, values)
@@ -729,7 +729,7 @@ class Persistent(Program):
     ) -> None:
         kernel = self.kernel("network_losses")
         grid = max(epoch.steps for epoch in epochs), len(epochs)
-        self.device.launch(kernel, grid, _SUM_THREADS, [networks], stream=stream)
+        self.device.launch(kernel, grid, SUM_THREADS, [networks], stream=stream)
 
     def _put_networks(
         self,

@@ -103,11 +103,23 @@ def handwritten_step(  # noqa: PLR0917 (called by position, once a minibatch)
         for p, g in zip(W + b, dW[::-1] + db[::-1], strict=True):
             p.sub_(g, alpha=learning_rate / n)
         return
-    t.add_(1.0)
-    rate = learning_rate * torch.sqrt(1.0 - BETA_2**t) / (1.0 - BETA_1**t)
     grads = [(g + alpha * w) / n for g, w in zip(dW[::-1], W, strict=True)]
     grads += [g / n for g in db[::-1]]
-    for p, g, (m, v) in zip(W + b, grads, moments, strict=True):
+    adam(torch, learning_rate, W + b, grads, moments, t)
+
+
+def adam(  # noqa: PLR0917 (called by position, once a minibatch)
+    torch: Any,
+    learning_rate: float,
+    params: list[Any],
+    grads: list[Any],
+    moments: list[tuple[Any, Any]],
+    t: Any,
+) -> None:
+    """Take a step of Adam: change params, moments and t in place."""
+    t.add_(1.0)
+    rate = learning_rate * torch.sqrt(1.0 - BETA_2**t) / (1.0 - BETA_1**t)
+    for p, g, (m, v) in zip(params, grads, moments, strict=True):
         m.mul_(BETA_1).add_(g, alpha=1 - BETA_1)
         v.mul_(BETA_2).add_(g * g, alpha=1 - BETA_2)
         p.sub_(rate * m / (torch.sqrt(v) + EPSILON))
